@@ -1,0 +1,1 @@
+"""One module a stage: parse, read, call, write."""

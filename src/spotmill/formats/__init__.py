@@ -1,0 +1,1 @@
+"""File layouts, each in one place."""

@@ -1,0 +1,297 @@
+"""Shards: many frames in one HDF5 file, in a NeXus layout that explains itself.
+
+Layout (one place; every reader and writer of shards goes through this module)::
+
+    /entry                          NXentry
+        data/data                   [frame, ss, fs], chunked by frame, bitshuffle + LZ4
+        frames/index                [frame] int64, the frame's identity within its dataset
+        frames/...                  further columns, one value (or vector) a frame
+        instrument/beam/photon_energy, incident_wavelength       (eV, angstrom)
+        instrument/detector/distance, x_pixel_size, y_pixel_size (m), pixel_mask [ss, fs]
+    /entry/spotmill                 attributes: everything that made the file
+
+Pixel (ss, fs) covers [fs, fs+1) x [ss, ss+1): CrystFEL's convention, centres at +0.5.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import hdf5plugin
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill import __version__
+from spotmill.errors import SpotmillError
+from spotmill.formats.atomic import atomic
+from spotmill.physics.units import wavelength_from_photon_energy
+
+DATA = "/entry/data/data"
+FRAMES = "/entry/frames"
+PROVENANCE = "/entry/spotmill"
+MASK = "/entry/instrument/detector/pixel_mask"
+
+CONTENTS = ("peaks", "water", "overlay", "labels")
+KINDS = ("crystal", "empty")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a shard holds and what made it.
+
+    `parameters` maps the name of each concept (beam, crystal, detector, ...) to the text
+    of its file or to its plain value; with `recipe`, `seed` and the identity of the
+    frames they are all that the content depends on.
+    """
+
+    dataset: str
+    content: str  # peaks, water, overlay or labels
+    kind: str  # crystal or empty
+    photon_energy: float  # eV
+    clen: float  # m
+    pixel_size: float  # m
+    recipe: int
+    seed: int
+    parameters: Mapping[str, Any]
+    version: str = __version__
+
+
+@contextmanager
+def write_shard(
+    path: str | Path,
+    header: Header,
+    indices: NDArray[np.int64],
+    shape: tuple[int, int],
+    dtype: Any,
+    mask: NDArray[np.bool_],
+    columns: Mapping[str, NDArray[Any]] | None = None,
+    units: Mapping[str, str] | None = None,
+) -> Iterator["ShardWriter"]:
+    """Open a shard for writing; it appears under `path` when the block ends without error.
+
+    Parameters
+    ----------
+    indices
+        [frame] identities, in the order in which frames will be put.
+    shape
+        (ss, fs) of one frame.
+    mask
+        [ss, fs], True where a pixel is live.
+    columns
+        Frame columns, each [frame, ...], stored under /entry/frames; set others with
+        `ShardWriter.set_columns` before the block ends.
+    """
+    with atomic(path) as temporary:
+        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            writer = ShardWriter(file, header, indices, shape, dtype, mask)
+            writer.set_columns(columns or {}, units or {})
+            yield writer
+            writer.finish()
+
+
+class ShardWriter:
+    """Writes the frames of one shard, one by one, in the order of their indices."""
+
+    def __init__(
+        self,
+        file: h5py.File,
+        header: Header,
+        indices: NDArray[np.int64],
+        shape: tuple[int, int],
+        dtype: Any,
+        mask: NDArray[np.bool_],
+    ) -> None:
+        self._file = file
+        self._count = len(indices)
+        self._done = 0
+        entry = file.create_group("entry")
+        entry.attrs["NX_class"] = "NXentry"
+        entry.create_dataset("definition", data="NXmx")
+        group = entry.create_group("data")
+        group.attrs["NX_class"] = "NXdata"
+        group.attrs["signal"] = "data"
+        self._data = group.create_dataset(
+            "data",
+            shape=(self._count, *shape),
+            dtype=dtype,
+            chunks=(1, *shape),
+            compression=hdf5plugin.Bitshuffle(cname="lz4"),
+        )
+        self._data.attrs["units"] = "photons"
+        frames = entry.create_group("frames")
+        frames.attrs["NX_class"] = "NXcollection"
+        frames.create_dataset("index", data=np.asarray(indices, dtype=np.int64))
+        self._write_instrument(entry, header, mask)
+        provenance = entry.create_group("spotmill")
+        provenance.attrs["NX_class"] = "NXcollection"
+        for key, value in asdict(header).items():
+            text = json.dumps(value, sort_keys=True) if key == "parameters" else value
+            provenance.attrs[key] = text
+
+    def _write_instrument(self, entry: h5py.Group, header: Header, mask: NDArray[np.bool_]) -> None:
+        instrument = entry.create_group("instrument")
+        instrument.attrs["NX_class"] = "NXinstrument"
+        beam = instrument.create_group("beam")
+        beam.attrs["NX_class"] = "NXbeam"
+        energy = beam.create_dataset("photon_energy", data=header.photon_energy)
+        energy.attrs["units"] = "eV"
+        wavelength = beam.create_dataset(
+            "incident_wavelength", data=wavelength_from_photon_energy(header.photon_energy)
+        )
+        wavelength.attrs["units"] = "angstrom"
+        detector = instrument.create_group("detector")
+        detector.attrs["NX_class"] = "NXdetector"
+        for name, value in {
+            "distance": header.clen,
+            "x_pixel_size": header.pixel_size,
+            "y_pixel_size": header.pixel_size,
+        }.items():
+            detector.create_dataset(name, data=value).attrs["units"] = "m"
+        # NXmx: 0 is a good pixel, bit 0 a gap.
+        detector.create_dataset(
+            "pixel_mask",
+            data=np.where(mask, 0, 1).astype(np.uint32),
+            chunks=mask.shape,
+            compression=hdf5plugin.Bitshuffle(cname="lz4"),
+        )
+
+    def put(self, index: int, image: NDArray[Any]) -> None:
+        """Append the image [ss, fs] of one frame; frames come in the order of the indices."""
+        if self._done >= self._count or self._file[FRAMES]["index"][self._done] != index:
+            raise ValueError(f"frame {index} is not the next frame of this shard")
+        self._data[self._done] = image
+        self._done += 1
+
+    def set_columns(
+        self, columns: Mapping[str, NDArray[Any]], units: Mapping[str, str] | None = None
+    ) -> None:
+        """Store frame columns, each [frame, ...], with their units."""
+        for name, values in columns.items():
+            if len(values) != self._count:
+                raise ValueError(f"column {name} has {len(values)} values for {self._count} frames")
+            dataset = self._file[FRAMES].create_dataset(name, data=values)
+            if units and name in units:
+                dataset.attrs["units"] = units[name]
+
+    def finish(self) -> None:
+        """Check that every frame was put."""
+        if self._done != self._count:
+            raise ValueError(f"only {self._done} of {self._count} frames were put")
+
+
+class Shard:
+    """A shard opened for reading.
+
+    Attributes
+    ----------
+    path : Path
+    header : Header
+    indices : [frame] int64
+    mask : [ss, fs] bool, True where a pixel is live
+    shape, dtype
+        Of the whole stack [frame, ss, fs].
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise SpotmillError(f"{path}: no such shard; remake it (name it to snakemake)")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise self._broken("is not a whole HDF5 file") from error
+        try:
+            attributes = dict(self._file[PROVENANCE].attrs)
+            attributes["parameters"] = json.loads(attributes["parameters"])
+            for key in ("recipe", "seed"):
+                attributes[key] = int(attributes[key])
+            for key in ("photon_energy", "clen", "pixel_size"):
+                attributes[key] = float(attributes[key])
+            self.header = Header(**attributes)
+            self.indices: NDArray[np.int64] = self._file[FRAMES]["index"][:]
+            self._data = self._file[DATA]
+            self.mask: NDArray[np.bool_] = self._file[MASK][:] == 0
+            self.shape: tuple[int, int, int] = self._data.shape
+            self.dtype = self._data.dtype
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            self._file.close()
+            raise self._broken("lacks parts of a shard") from error
+        if self.shape[0] != len(self.indices) or self.shape[1:] != self.mask.shape:
+            self._file.close()
+            raise self._broken(
+                f"holds frames of {self.shape} for {len(self.indices)} indices"
+                f" and a mask of {self.mask.shape}"
+            )
+
+    def _broken(self, what: str) -> SpotmillError:
+        return SpotmillError(f"{self.path}: {what}; delete it and run snakemake again to remake it")
+
+    def read(self, position: int) -> NDArray[Any]:
+        """Return frame number `position` of the shard (not its index) as [ss, fs]."""
+        try:
+            return np.asarray(self._data[position])
+        except OSError as error:
+            raise self._broken(f"frame {position} cannot be decompressed") from error
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a frame column as [frame, ...]."""
+        try:
+            return np.asarray(self._file[FRAMES][name][:])
+        except (KeyError, OSError) as error:
+            raise self._broken(f"lacks the frame column {name!r}") from error
+
+    def columns(self) -> Sequence[str]:
+        """Return the names of all frame columns."""
+        return tuple(self._file[FRAMES])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return int(self.shape[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def check_paired(first: Shard, second: Shard) -> None:
+    """Raise SpotmillError unless two shards hold the same frames of the same dataset."""
+    for name in ("dataset", "kind", "photon_energy", "clen", "pixel_size"):
+        left, right = getattr(first.header, name), getattr(second.header, name)
+        if left != right:
+            raise SpotmillError(
+                f"{first.path} and {second.path}: are not a pair, {name} is {left!r} and {right!r};"
+                " remake the older one"
+            )
+    if not np.array_equal(first.indices, second.indices):
+        raise SpotmillError(
+            f"{first.path} and {second.path}: are not a pair, they hold frames "
+            f"{span(first.indices)} and {span(second.indices)}; remake the older one"
+        )
+    if first.shape != second.shape:
+        raise SpotmillError(
+            f"{first.path} and {second.path}: are not a pair, their frames are "
+            f"{first.shape[1:]} and {second.shape[1:]} pixels; remake the older one"
+        )
+
+
+def span(indices: NDArray[np.int64]) -> str:
+    """Return frame indices in a few characters, for messages."""
+    if len(indices) == 0:
+        return "none"
+    return f"{indices[0]}..{indices[-1]} ({len(indices)})"

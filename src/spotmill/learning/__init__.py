@@ -1,0 +1,1 @@
+"""Data, models, training and metrics: the only place that imports torch."""

@@ -1,0 +1,1 @@
+"""The physics: NumPy and compiled kernels; no paths, no torch."""
