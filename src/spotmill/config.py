@@ -139,13 +139,38 @@ class Crystal(Model):
 
 
 class Solvent(Model):
-    """What surrounds the crystal and scatters diffusely."""
+    """The water that surrounds the crystal and scatters diffusely."""
 
-    shape: Literal["sheet"] = Field("sheet", description="form of the water in the beam")
-    thickness: PositiveFloat = Field(lt=0.1, description="of the sheet along the beam, m")
-    temperature: float = Field(25.0, ge=25, le=25, description="°C (the table shipped is of 25 °C)")
-    absorption: bool = Field(False, description="attenuate in the water")
-    compton: bool = Field(False, description="add inelastic scattering")
+    shape: Literal["sheet", "jet", "droplet"] = Field(
+        "sheet", description="form of the water: sheet, jet (axis vertical) or droplet"
+    )
+    thickness: PositiveFloat | None = Field(
+        None, lt=0.1, description="of the sheet, along its normal, m (sheet only)"
+    )
+    radius: PositiveFloat | None = Field(
+        None, lt=0.1, description="of the jet or droplet, m (jet and droplet only)"
+    )
+    tilt: float | None = Field(
+        None,
+        gt=-90,
+        lt=90,
+        description="of the sheet's normal from the beam, about the vertical, degrees (sheet only; "
+        "0 if left out)",
+    )
+    temperature: float = Field(25.0, ge=1, le=77, description="of the water, °C")
+    absorption: bool = Field(False, description="attenuate beam and scattering in the water")
+    compton: bool = Field(False, description="add inelastic (Compton) scattering")
+
+    @model_validator(mode="after")
+    def _keys_belong_to_shape(self) -> Self:
+        foreign = ["radius"] if self.shape == "sheet" else ["thickness", "tilt"]
+        for key in foreign:
+            if getattr(self, key) is not None:
+                raise ValueError(f"{key} does not belong to shape {self.shape}; remove it")
+        needed = "thickness" if self.shape == "sheet" else "radius"
+        if getattr(self, needed) is None:
+            raise ValueError(f"{needed} is required by shape {self.shape}; add it, in m")
+        return self
 
 
 class Response(Model):
@@ -166,9 +191,9 @@ class Hit(Model):
 class Split(Model):
     """Shares of training, validation and test frames."""
 
-    train: Fraction = 0.7
-    validation: Fraction = 0.1
-    test: Fraction = 0.2
+    train: Fraction = Field(0.7, description="share of the training frames")
+    validation: Fraction = Field(0.1, description="share of the validation frames")
+    test: Fraction = Field(0.2, description="share of the test frames")
 
     @model_validator(mode="after")
     def _shares_add_up(self) -> Self:

@@ -58,7 +58,14 @@ class Header:
     recipe: int
     seed: int
     parameters: Mapping[str, Any]
+    saturation: int | None = None  # photons; None where the detector states none
     version: str = __version__
+
+    @property
+    def count_dtype(self) -> Any:
+        """Return the integer type that holds every count this detector can give."""
+        small = self.saturation is not None and self.saturation <= np.iinfo(np.uint16).max
+        return np.uint16 if small else np.uint32
 
 
 @contextmanager
@@ -86,12 +93,11 @@ def write_shard(
         Frame columns, each [frame, ...], stored under /entry/frames; set others with
         `ShardWriter.set_columns` before the block ends.
     """
-    with atomic(path) as temporary:
-        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-            writer = ShardWriter(file, header, indices, shape, dtype, mask)
-            writer.set_columns(columns or {}, units or {})
-            yield writer
-            writer.finish()
+    with atomic(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        writer = ShardWriter(file, header, indices, shape, dtype, mask)
+        writer.set_columns(columns or {}, units or {})
+        yield writer
+        writer.finish()
 
 
 class ShardWriter:
@@ -130,8 +136,9 @@ class ShardWriter:
         provenance = entry.create_group("spotmill")
         provenance.attrs["NX_class"] = "NXcollection"
         for key, value in asdict(header).items():
-            text = json.dumps(value, sort_keys=True) if key == "parameters" else value
-            provenance.attrs[key] = text
+            if value is not None:
+                text = json.dumps(value, sort_keys=True) if key == "parameters" else value
+                provenance.attrs[key] = text
 
     def _write_instrument(self, entry: h5py.Group, header: Header, mask: NDArray[np.bool_]) -> None:
         instrument = entry.create_group("instrument")
@@ -152,6 +159,8 @@ class ShardWriter:
             "y_pixel_size": header.pixel_size,
         }.items():
             detector.create_dataset(name, data=value).attrs["units"] = "m"
+        if header.saturation is not None:
+            detector.create_dataset("saturation_value", data=header.saturation)
         # NXmx: 0 is a good pixel, bit 0 a gap.
         detector.create_dataset(
             "pixel_mask",
@@ -207,8 +216,9 @@ class Shard:
             raise self._broken("is not a whole HDF5 file") from error
         try:
             attributes = dict(self._file[PROVENANCE].attrs)
+            attributes.pop("NX_class")
             attributes["parameters"] = json.loads(attributes["parameters"])
-            for key in ("recipe", "seed"):
+            for key in {"recipe", "seed", "saturation"} & attributes.keys():
                 attributes[key] = int(attributes[key])
             for key in ("photon_energy", "clen", "pixel_size"):
                 attributes[key] = float(attributes[key])

@@ -1,1 +1,1 @@
-"""Figures and pages."""
+"""Figures and pages: what was made, and whether the models can be believed."""

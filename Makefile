@@ -1,0 +1,49 @@
+# make run    set everything up, then make the nine datasets, models and report
+# make test   set everything up, then run all tests
+# make setup  prepare .venv alone
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell grep '^torch==' envs/lock.txt)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+export PATH := $(BIN):$(PATH)
+
+.PHONY: run test setup lint clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+setup: $(READY)
+
+$(READY): pyproject.toml envs/lock.txt
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not there; install Python 3.11 or later, or say make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "make: $(PYTHON) is older than 3.11 or lacks venv; say make PYTHON=..."; exit 1; }
+	@echo "Setting up .venv (some minutes the first time) ..."
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# torch first and alone: a local CPU build is taken where there is one.
+	$(PIP) install --quiet -c envs/lock.txt $(TORCH)
+	$(PIP) install --quiet -c envs/lock.txt -e '.[dev]'
+	touch $@
+
+run: setup
+	$(BIN)/snakemake --profile profiles/local
+	@echo
+	@echo "Report: $(CURDIR)/results/report/index.html"
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+
+clean:
+	rm -rf results logs .snakemake

@@ -1,0 +1,27 @@
+from snakemake.utils import min_version
+
+min_version("9.1")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/reflections.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/water.smk"
+include: "workflow/rules/overlay.smk"
+include: "workflow/rules/labels.smk"
+include: "workflow/rules/manifest.smk"
+include: "workflow/rules/check.smk"
+include: "workflow/rules/split.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Make everything up to the report."""
+    default_target: True
+    input:
+        "results/report/index.html",

@@ -1,0 +1,126 @@
+r"""Re-open shards and prove that everything belongs together.
+
+Example::
+
+    spotmill check results/manifest/02.parquet --min-photons 5 --min-spots 3
+
+For every frame of the manifests: the overlay, peaks, labels and truth exist and are whole;
+they hold the same frame of the same dataset; the overlay holds every photon of the peaks
+and none in a gap; the label is where the peaks are; the photons of the truth add up to the
+image; `n_spots` and `is_hit` follow from the truth. Prints one line a manifest.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from spotmill.errors import SpotmillError
+from spotmill.formats.atomic import write_text
+from spotmill.formats.frames import Shard, check_paired
+from spotmill.formats.tables import MANIFEST, SPOTS, read_table
+
+
+def wrong(path: Path | str, what: str) -> SpotmillError:
+    """Return the error of a file that must be remade."""
+    return SpotmillError(f"{path}: {what}; delete it and run snakemake again to remake it")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spotmill check`."""
+    parser.add_argument("manifests", type=Path, nargs="+", help="manifests (.parquet)")
+    parser.add_argument("--min-spots", type=int, default=3, help="spots that make a hit (3)")
+    parser.add_argument("--min-photons", type=int, default=5, help="photons in each of them (5)")
+    parser.add_argument("--output", type=Path, help="where to write what was checked (text)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `spotmill check`."""
+    lines = []
+    for path in args.manifests:
+        manifest = read_table(path, MANIFEST).to_pandas()
+        if manifest.duplicated(["dataset", "index"]).any():
+            raise wrong(path, "lists a frame twice")
+        for _, frames in manifest.groupby(["overlay"], sort=True):
+            check_shard(path, frames, args.min_spots, args.min_photons)
+        counts = manifest["kind"].value_counts()
+        lines.append(
+            f"{path}: {len(manifest)} frames whole and paired ({counts.get('crystal', 0)} patterns,"
+            f" {counts.get('empty', 0)} empties, {int(manifest['is_hit'].sum())} hits)"
+        )
+        print(lines[-1])
+    if args.output:
+        write_text(args.output, "\n".join(lines) + "\n")
+
+
+def check_shard(path: Path, frames: pd.DataFrame, min_spots: int, min_photons: int) -> None:
+    """Check the frames that one shard holds against the manifest at `path`."""
+    row = frames.iloc[0]
+    with Shard(row["overlay"]) as overlay:
+        if len(overlay) != len(frames):
+            raise wrong(overlay.path, f"holds {len(overlay)} frames, {path} lists {len(frames)}")
+        for name in ("dataset", "kind", "photon_energy", "clen"):
+            said, found = row[name], getattr(overlay.header, name)
+            if said != found:
+                raise wrong(overlay.path, f"{name} is {found!r}, {path} says {said!r}")
+        if not np.array_equal(overlay.indices[frames["position"]], frames["index"]):
+            raise wrong(overlay.path, f"holds other frames than {path} says")
+        if row["kind"] == "empty":
+            check_empty(overlay, frames)
+            return
+        truth = read_table(row["truth"], SPOTS).to_pandas()
+        with Shard(row["peaks"]) as peaks, Shard(row["labels"]) as labels:
+            check_paired(overlay, peaks)
+            check_paired(overlay, labels)
+            check_contents(labels, peaks, overlay)
+            for _, frame in frames.iterrows():
+                check_images(frame, overlay, peaks, labels)
+                check_truth(frame, truth[truth["index"] == frame["index"]], min_spots, min_photons)
+
+
+def check_contents(labels: Shard, peaks: Shard, overlay: Shard) -> None:
+    """Raise SpotmillError where a shard is of another content, or made from another one."""
+    for shard, content in ((labels, "labels"), (peaks, "peaks"), (overlay, "overlay")):
+        if shard.header.content != content:
+            raise wrong(shard.path, f"holds {shard.header.content}, not {content}")
+    made = dict(peaks.header.parameters)
+    for shard in (labels, overlay):
+        if shard.header.parameters["peaks"] != made:
+            raise wrong(shard.path, f"was made from other peaks than {peaks.path}")
+
+
+def check_empty(overlay: Shard, frames: pd.DataFrame) -> None:
+    """Check empties: no crystal in truth, no photon in a gap."""
+    if frames["is_hit"].any() or frames["photons"].any():
+        raise wrong(overlay.path, "is empty, but its manifest names Bragg photons")
+    for position in range(len(overlay)):
+        if overlay.read(position)[~overlay.mask].any():
+            raise wrong(overlay.path, f"frame {position} has photons in a gap")
+
+
+def check_images(frame: Any, overlay: Shard, peaks: Shard, labels: Shard) -> None:
+    """Check the images of one frame against each other."""
+    position = int(frame["position"])
+    whole, signal, label = (shard.read(position) for shard in (overlay, peaks, labels))
+    threshold = labels.header.parameters["threshold"]
+    if whole[~overlay.mask].any():
+        raise wrong(overlay.path, f"frame {position} has photons in a gap")
+    if (whole < signal).any():
+        raise wrong(overlay.path, f"frame {position} lacks photons of its peaks")
+    if not np.array_equal(label, signal >= threshold):
+        raise wrong(labels.path, f"frame {position} is not the label of its peaks")
+    saturated = peaks.column("n_saturated")[position] > 0
+    if int(signal.sum(dtype=np.int64)) != frame["photons"] and not saturated:
+        raise wrong(peaks.path, f"frame {position} has not the photons listed")
+
+
+def check_truth(frame: Any, spots: pd.DataFrame, min_spots: int, min_photons: int) -> None:
+    """Check one frame's row of the manifest against its spots."""
+    path, index = frame["truth"], frame["index"]
+    if int(spots["photons"].sum()) != frame["photons"]:
+        raise wrong(path, f"frame {index} has spots of other photons than the manifest")
+    n_spots = int((spots["photons"] >= min_photons).sum())
+    if n_spots != frame["n_spots"] or (n_spots >= min_spots) != frame["is_hit"]:
+        raise wrong(path, f"frame {index} has {n_spots} spots, the manifest {frame['n_spots']}")

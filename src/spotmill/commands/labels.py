@@ -1,0 +1,50 @@
+r"""Mark the pixels that hold Bragg photons.
+
+Example::
+
+    spotmill labels --peaks peaks.h5 --threshold 1 --output labels.h5
+
+A label is 1 where the drawn peaks hold at least `--threshold` photons, else 0.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from spotmill.commands.arguments import add_output
+from spotmill.errors import SpotmillError
+from spotmill.formats.frames import Shard, write_shard
+from spotmill.recipes import RECIPES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spotmill labels`."""
+    parser.add_argument("--peaks", type=Path, required=True, help="drawn peaks (.h5)")
+    parser.add_argument("--threshold", type=int, default=1, help="photons that make a label (1)")
+    add_output(parser, "labels (.h5)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `spotmill labels`."""
+    if args.threshold < 1:
+        raise SpotmillError(f"--threshold: {args.threshold} labels every pixel; give 1 or more")
+    with Shard(args.peaks) as peaks:
+        if peaks.header.content != "peaks" or peaks.dtype.kind != "u":
+            raise SpotmillError(f"{args.peaks}: holds {peaks.header.content}, not drawn peaks")
+        header = replace(
+            peaks.header,
+            content="labels",
+            recipe=RECIPES["labels"],
+            parameters={
+                "threshold": args.threshold,
+                "peaks": dict(peaks.header.parameters),
+                "peaks_recipe": peaks.header.recipe,
+            },
+        )
+        with write_shard(
+            args.output, header, peaks.indices, peaks.shape[1:], np.uint8, peaks.mask
+        ) as shard:
+            for position, index in enumerate(peaks.indices.tolist()):
+                shard.put(index, (peaks.read(position) >= args.threshold).astype(np.uint8))

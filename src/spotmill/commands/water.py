@@ -1,0 +1,86 @@
+r"""Compute the expected image of the water around the crystal.
+
+Example::
+
+    spotmill water --detector config/detectors/eiger4m.geom --beam config/beams/cxls.yaml \
+        --solvent config/solvents/water_sheet.yaml --photon-energy 7000 --clen 0.15 \
+        --dataset 02 --output water.h5
+
+Writes one frame, index 0, of expected photons in one shot (float32), without noise.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill.commands.arguments import add_dataset, add_output
+from spotmill.config import NAME, Beam, Solvent, parse_yaml, read_text
+from spotmill.errors import SpotmillError
+from spotmill.formats.frames import Header, write_shard
+from spotmill.formats.geom import read_geometry
+from spotmill.physics.geometry import Detector
+from spotmill.physics.units import check_clen, check_photon_energy
+from spotmill.physics.water import expected_water
+from spotmill.recipes import RECIPES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spotmill water`."""
+    parser.add_argument("--detector", type=Path, required=True, help="CrystFEL geometry file")
+    parser.add_argument("--beam", type=Path, required=True, help="beam file")
+    parser.add_argument("--solvent", type=Path, required=True, help="solvent file")
+    add_dataset(parser)
+    add_output(parser, "expected image (.h5)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `spotmill water`."""
+    if not NAME.fullmatch(args.dataset):
+        raise SpotmillError(f"--dataset: {args.dataset!r} must be letters, digits, - and _ only")
+    photon_energy = check_photon_energy(args.photon_energy)
+    clen = check_clen(args.clen)
+    texts = {name: read_text(getattr(args, name)) for name in ("detector", "beam", "solvent")}
+    beam = Beam.parse(parse_yaml(texts["beam"], args.beam), args.beam)
+    solvent = Solvent.parse(parse_yaml(texts["solvent"], args.solvent), args.solvent)
+    detector = read_geometry(args.detector).detector(clen=clen)
+    image = expected_water(
+        detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
+    )
+    header = Header(
+        dataset=args.dataset,
+        content="water",
+        kind="empty",
+        photon_energy=photon_energy,
+        clen=clen,
+        pixel_size=detector.pixel_size,
+        recipe=RECIPES["water"],
+        seed=0,
+        parameters=texts,
+        saturation=saturation(detector),
+    )
+    write(args.output, header, image, detector.mask)
+
+
+def saturation(detector: Detector) -> int | None:
+    """Return the photons at which a pixel saturates, None where the geometry states none."""
+    if detector.max_adu is None:
+        return None
+    return int(detector.max_adu / detector.adu_per_photon)
+
+
+def write(path: Path, header: Header, image: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    """Write the image as the one frame of a shard."""
+    total = np.array([image.sum(dtype=np.float64)])
+    with write_shard(
+        path,
+        header,
+        np.array([0], dtype=np.int64),
+        (image.shape[0], image.shape[1]),
+        np.float32,
+        mask,
+        columns={"total": total},
+        units={"total": "photons"},
+    ) as shard:
+        shard.put(0, image)

@@ -1,0 +1,39 @@
+"""Lists of orientations: unit quaternions (w, x, y, z), one a line."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill.config import read_text
+from spotmill.errors import SpotmillError
+from spotmill.physics.orientations import unit_quaternion
+
+
+def read_orientations(path: str | Path, count: int) -> NDArray[np.float64]:
+    """Read `count` quaternions, [count, 4]; blank lines and lines with # are passed over.
+
+    Raises
+    ------
+    SpotmillError
+        When a line is not four numbers of a unit quaternion, or the number of lines is
+        not `count`.
+    """
+    found = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        where = f"{path}: line {number}"
+        try:
+            values = np.array([float(word) for word in words])
+        except ValueError as error:
+            raise SpotmillError(f"{where}: is not four numbers w x y z") from error
+        if len(values) != 4:
+            raise SpotmillError(f"{where}: has {len(values)} numbers; give four, w x y z")
+        found.append(unit_quaternion(values, where))
+    if len(found) != count:
+        raise SpotmillError(
+            f"{path}: holds {len(found)} orientations for {count} frames; give one a frame"
+        )
+    return np.array(found)

@@ -1,0 +1,184 @@
+"""What is made of a frame before it enters a network, kept small enough to stay in memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from spotmill.errors import SpotmillError
+from spotmill.formats.geom import read_geometry
+from spotmill.learning.frames import Images
+from spotmill.physics.geometry import Detector, pixel_positions
+from spotmill.tasks import Input
+
+# Encoded frames kept in memory by one data set; further ones are read anew in every epoch.
+KEPT_BYTES = 1_500_000_000
+
+Encoded = tuple[NDArray[Any], ...]
+
+
+class Encoder(Protocol):
+    """Turns a frame into what a network reads, in two steps.
+
+    Attributes
+    ----------
+    shape
+        Of one tensor.
+    """
+
+    shape: tuple[int, ...]
+
+    def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
+        """Return the compact form of an image [ss, fs], computed once a frame."""
+
+    def tensor(self, encoded: Encoded) -> Tensor:
+        """Return the tensor of a compact form, made at every step."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The detector as encoders see it: the shape of its frames, and radii where it is known.
+
+    Attributes
+    ----------
+    shape : (ss, fs)
+    """
+
+    detector: Detector
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(ss, fs) of one frame."""
+        return self.detector.shape
+
+    @cached_property
+    def radius(self) -> NDArray[np.float32]:
+        """Distance of every pixel's centre from the beam across it, [ss, fs] in pixels.
+
+        It depends on neither the camera length nor the photon energy, so it can tell a
+        model neither. NaN where there is no panel.
+        """
+        radius = np.full(self.shape, np.nan, dtype=np.float32)
+        for panel in self.detector.panels:
+            place = pixel_positions(panel)
+            radius[panel.slab] = np.hypot(place[..., 0], place[..., 1]) / self.detector.pixel_size
+        return radius
+
+
+def read_view(path: str | Path, shape: tuple[int, ...], clen: float, photon_energy: float) -> View:
+    """Read the view of a detector from its geometry file and check it against frames' shape.
+
+    Raises
+    ------
+    SpotmillError
+        When the geometry describes frames of another shape.
+    """
+    detector = read_geometry(path).detector(clen=clen, photon_energy=photon_energy)
+    if detector.shape != tuple(shape):
+        raise SpotmillError(
+            f"{path}: describes frames of {detector.shape} pixels, the shards hold {tuple(shape)}; "
+            "give the geometry that made them"
+        )
+    return View(detector)
+
+
+class WholeFrame:
+    """A whole frame of photons [1, ss, fs], kept as the list of its pixels that are not 0.
+
+    At these fluxes 1 to 8 % of the pixels hold photons, so 540 frames of 4.5 megapixels take
+    0.2 GB instead of 10.
+    """
+
+    def __init__(self, task_input: Input, view: View) -> None:
+        self._bin = task_input.sum_bin
+        self._size = tuple(-(-side // self._bin) for side in view.shape)
+        self.shape = (1, *self._size)
+
+    def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
+        """Return pixel numbers and photons of the (binned) pixels that are not 0."""
+        flat = np.flatnonzero(np.where(mask, image, 0))
+        photons = image.ravel()[flat]
+        if self._bin > 1:
+            ss, fs = np.divmod(flat, image.shape[1])
+            binned = (ss // self._bin) * self._size[1] + fs // self._bin
+            flat, photons = sum_equal(binned, photons)
+        return flat.astype(np.int32), photons.astype(np.float32)
+
+    def tensor(self, encoded: Encoded) -> Tensor:
+        """Return the dense frame."""
+        frame = np.zeros(self._size[0] * self._size[1], dtype=np.float32)
+        frame[encoded[0]] = encoded[1]
+        return torch.from_numpy(frame).view(self.shape)
+
+
+def sum_equal(
+    keys: NDArray[np.int64], values: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the distinct keys and the sums of the values under each."""
+    distinct, where = np.unique(keys, return_inverse=True)
+    return distinct, np.bincount(where, weights=values, minlength=len(distinct))
+
+
+def full_resolution(task_input: Input, model: str) -> None:
+    """Raise SpotmillError where a model that needs single pixels is given binned frames."""
+    if task_input.sum_bin != 1:
+        raise SpotmillError(f"input.sum_bin: {model} reads single pixels; leave it at 1")
+
+
+class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
+    """Encoded images with their classes, as torch's loaders want them.
+
+    Parameters
+    ----------
+    images
+        Where frames come from.
+    truth
+        [n] int64, number of the class of each.
+    """
+
+    def __init__(self, images: Images, encoder: Encoder, truth: NDArray[np.int64]) -> None:
+        self._images, self._encoder, self._truth = images, encoder, truth
+        self._kept: dict[int, Encoded] = {}
+        self._room = KEPT_BYTES
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._truth)
+
+    def scan(self) -> Iterator[tuple[int, NDArray[Any], NDArray[np.bool_]]]:
+        """Read every image once, in order, keep its encoded form, and yield it."""
+        for number in range(len(self)):
+            image, mask = self._images.read(number)
+            self._keep(number, self._encoder.encode(image, mask))
+            yield number, image, mask
+
+    def relabel(self, truth: NDArray[np.int64]) -> "EncodedFrames":
+        """Return the same encoded frames under other classes."""
+        other = EncodedFrames(self._images, self._encoder, truth)
+        other._kept, other._room = dict(self._kept), self._room
+        return other
+
+    def inputs(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the tensors of some frames, stacked."""
+        return torch.stack([self[row][0] for row in rows.tolist()])
+
+    def _keep(self, number: int, encoded: Encoded) -> None:
+        size = sum(array.nbytes for array in encoded)
+        if number not in self._kept and size <= self._room:
+            self._kept[number] = encoded
+            self._room -= size
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return tensor and class of a frame."""
+        encoded = self._kept.get(number)
+        if encoded is None:
+            encoded = self._encoder.encode(*self._images.read(number))
+            self._keep(number, encoded)
+        return self._encoder.tensor(encoded), torch.tensor(self._truth[number])

@@ -1,0 +1,110 @@
+"""Ours for hits: find candidate spots at full resolution, judge each, count, decide.
+
+A hit is a matter of how many true spots a frame has, so the network says for each
+candidate how likely it is one (from photons, background and neighbourhood, the same
+weights for all), adds these probabilities up to a soft count, and compares the count with
+a learnt number. It never sees where a candidate lies or how large the detector is.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+from typing import Any
+
+from spotmill.config import Model
+from spotmill.learning.candidates import Candidates, find_candidates
+from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution
+from spotmill.learning.models.dimensions import Dimensions
+from spotmill.tasks import Input
+
+FEATURES = 7
+
+
+class Settings(Model):
+    """Of the candidates and of the network that judges them."""
+
+    candidates: int = Field(64, ge=4, le=4096, description="candidates a frame")
+    block: int = Field(128, ge=8, description="pixels; edge of the blocks of the background")
+    hidden: int = Field(16, ge=1, le=1024, description="width of the two hidden layers")
+
+
+def encoder(settings: Settings, task_input: Input, view: View) -> Encoder:
+    """Read the most significant local maxima."""
+    full_resolution(task_input, "patch_counter")
+    return CandidateEncoder(settings)
+
+
+class CandidateEncoder:
+    """Turns a frame into the features of its candidates, [candidates, features]."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.shape = (settings.candidates, FEATURES)
+
+    def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
+        """Return the features; rows beyond the last candidate are 0."""
+        found = find_candidates(image, mask, self._settings.candidates, self._settings.block)
+        rows = np.zeros(self.shape, dtype=np.float32)
+        rows[: len(found.peak)] = features(found)
+        return (rows,)
+
+    def tensor(self, encoded: Encoded) -> Tensor:
+        """Return the features as they are."""
+        return torch.from_numpy(encoded[0])
+
+
+def features(found: Candidates) -> NDArray[np.float64]:
+    """Return what the network is told of each candidate, [n, features]; the first is always 1."""
+    near = found.near - found.background * found.near_live
+    wide = found.wide - found.background * found.wide_live
+    return np.stack(
+        [
+            np.ones(len(found.peak)),
+            np.log1p(found.peak),
+            np.log1p(np.maximum(near, 0)),
+            np.log1p(np.maximum(wide, 0)),
+            np.log(found.background),
+            np.log1p(np.maximum(found.deviance, 0)),
+            found.near_live / 9.0,
+        ],
+        axis=1,
+    )
+
+
+class Network(nn.Module):
+    """A shared network judges candidates; their soft count decides."""
+
+    def __init__(self, settings: Settings, dimensions: Dimensions) -> None:
+        super().__init__()
+        width = settings.hidden
+        self.judge = nn.Sequential(
+            nn.Linear(FEATURES - 1, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, 1),
+        )
+        self.register_buffer("mean", torch.zeros(FEATURES - 1))
+        self.register_buffer("spread", torch.ones(FEATURES - 1))
+        # Spots wanted for a hit, and how sharply they are counted: where training starts.
+        self.wanted = nn.Parameter(torch.tensor(2.5))
+        self.log_sharpness = nn.Parameter(torch.tensor(1.0))
+
+    def prepare(self, inputs: Tensor, truth: Tensor, condition: Tensor) -> None:
+        """Learn the mean and spread of the features from all training frames."""
+        rows = inputs[inputs[..., 0] > 0][:, 1:]
+        self.mean.copy_(rows.mean(0))
+        self.spread.copy_(rows.std(0).clamp_min(1e-3))
+
+    def count(self, candidates: Tensor) -> Tensor:
+        """Return the soft number of spots [batch] of frames [batch, candidates, features]."""
+        scaled = (candidates[..., 1:] - self.mean) / self.spread
+        judged = torch.sigmoid(self.judge(scaled).squeeze(-1))
+        return (judged * candidates[..., 0]).sum(1)
+
+    def forward(self, candidates: Tensor) -> Tensor:
+        """Return logits [batch, 1]."""
+        excess = self.count(candidates) - self.wanted
+        return (torch.exp(self.log_sharpness) * excess).unsqueeze(1)

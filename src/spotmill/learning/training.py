@@ -1,0 +1,345 @@
+"""Training with Lightning: seeded, repeatable, resumable, and only ever guided by validation."""
+
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Sampler
+from torchmetrics import MeanMetric
+
+from spotmill.errors import SpotmillError
+from spotmill.learning.encoders import EncodedFrames
+from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.registry import model_module
+from spotmill.tasks import Task
+
+CHECKPOINT = "last.ckpt"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and how it came about.
+
+    Attributes
+    ----------
+    network
+        With the weights of the epoch of lowest validation loss.
+    history
+        One row an epoch: epoch, train_loss, validation_loss, validation_accuracy, learning_rate.
+    best_epoch
+        The epoch, from 0, whose weights these are.
+    """
+
+    network: nn.Module
+    history: list[dict[str, float]]
+    best_epoch: int
+
+
+def use_threads(threads: int) -> None:
+    """Let torch use this many processor cores; sums over pixels round differently for others."""
+    if threads < 1:
+        raise SpotmillError(f"--threads: {threads} is not at least 1")
+    torch.set_num_threads(threads)
+
+
+def build_network(task: Task, dimensions: Dimensions, source: str) -> nn.Module:
+    """Return the task's network with seeded weights; `source` names the task in messages."""
+    module = model_module(task.model)
+    settings = module.Settings.parse(task.settings, f"{source}: settings")
+    torch.manual_seed(task.seed)
+    try:
+        network: nn.Module = module.Network(settings, dimensions)
+    except RuntimeError as error:
+        raise SpotmillError(
+            f"{source}: model {task.model} cannot read frames of {dimensions.shape}; "
+            "lower input.sum_bin or choose another model"
+        ) from error
+    return network
+
+
+def fit(
+    task: Task,
+    frames: EncodedFrames,
+    sides: tuple[NDArray[np.int64], NDArray[np.int64]],
+    truth: NDArray[np.int64],
+    condition: NDArray[np.int64],
+    dimensions: Dimensions,
+    source: str,
+    checkpoints: Path | None = None,
+) -> Trained:
+    """Train the task's model.
+
+    Parameters
+    ----------
+    sides
+        Rows of the training and of the validation frames.
+    truth, condition
+        [n] class and condition (dataset) of every row.
+    checkpoints
+        Folder to keep the state in after every epoch and to resume from; None keeps none.
+
+    Raises
+    ------
+    SpotmillError
+        When the loss stops being finite.
+    """
+    train, validation = sides
+    network = build_network(task, dimensions, source)
+    if hasattr(network, "prepare"):
+        with torch.no_grad():
+            network.prepare(
+                frames.inputs(train),
+                torch.from_numpy(truth[train]),
+                torch.from_numpy(condition[train]),
+            )
+    module = Classifier(network, task, truth[train])
+    record = Record(source)
+    callbacks: list[Callback] = [record]
+    if task.early_stopping:
+        callbacks.append(
+            EarlyStopping(
+                "validation_loss",
+                min_delta=task.early_stopping.min_delta,
+                patience=task.early_stopping.patience,
+            )
+        )
+    state = resume_point(checkpoints) if checkpoints else None
+    if checkpoints:
+        callbacks.append(
+            ModelCheckpoint(
+                checkpoints, save_top_k=0, save_last=True, save_on_train_epoch_end=True
+            )
+        )
+    order = Shuffled(train, task.seed)
+    loaders = (
+        DataLoader(frames, batch_size=task.batch_size, sampler=order),
+        DataLoader(frames, batch_size=task.batch_size, sampler=InOrder(validation)),
+    )
+    with quiet():
+        trainer = pl.Trainer(
+            max_epochs=task.epochs,
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",
+            devices=1,
+            # One process, also inside a cluster's job, whose variables mean nothing here.
+            plugins=[LightningEnvironment()],
+            callbacks=callbacks,
+            deterministic=True,
+            logger=False,
+            enable_checkpointing=checkpoints is not None,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
+        trainer.fit(module, *loaders, ckpt_path=state, weights_only=True)
+    if not record.rows:
+        raise SpotmillError(f"{source}: training stopped before its first epoch was over")
+    network.load_state_dict(record.best)
+    return Trained(network.cpu().eval(), record.rows, record.best_epoch)
+
+
+def resume_point(folder: Path) -> str | None:
+    """Return the checkpoint to go on from, or None where there is none."""
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        return None
+    try:
+        # Read for its errors alone: Lightning's own would be a traceback.
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        raise SpotmillError(f"{path}: is no whole checkpoint; delete it to start anew") from error
+    log.info("goes on from %s", path.name)
+    return str(path)
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, frames: EncodedFrames, rows: NDArray[np.int64], batch_size: int
+) -> NDArray[np.float64]:
+    """Return the probabilities [n, classes] that a network gives to rows of frames."""
+    network.eval()
+    batches = [
+        probabilities(network(inputs))
+        for inputs, _ in DataLoader(frames, batch_size=batch_size, sampler=InOrder(rows))
+    ]
+    return torch.cat(batches).numpy()
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return probabilities [batch, classes] from logits [batch, outputs] in double precision."""
+    logits = logits.to(torch.float64)
+    if logits.shape[1] > 1:
+        return torch.softmax(logits, dim=1)
+    return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
+
+
+class Classifier(pl.LightningModule):
+    """A network with its loss and optimiser."""
+
+    def __init__(self, network: nn.Module, task: Task, truth: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.network = network
+        self._task = task
+        self._weights = class_weights(truth) if task.balance else None
+        self._losses = nn.ModuleDict({"train": MeanMetric(), "validation": MeanMetric()})
+        self._right = MeanMetric()
+
+    def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
+        """Return the cross-entropy of logits [batch, outputs] to classes [batch]."""
+        weights = None if self._weights is None else self._weights.to(logits)
+        if logits.shape[1] > 1:
+            return nn.functional.cross_entropy(logits, truth, weight=weights)
+        positive = None if weights is None else weights[1] / weights[0]
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits.squeeze(1), truth.to(logits.dtype), pos_weight=positive
+        )
+
+    def _step(self, batch: tuple[Tensor, Tensor], side: str) -> tuple[Tensor, Tensor]:
+        inputs, truth = batch
+        logits = self.network(inputs)
+        loss = self.loss(logits, truth)
+        metric = self._losses[side]
+        metric.update(loss.detach(), len(truth))
+        self.log(f"{side}_loss", metric, on_step=False, on_epoch=True, batch_size=len(truth))
+        return loss, logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+        """Return the loss of a batch."""
+        return self._step(batch, "train")[0]
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], number: int) -> None:
+        """Log loss and accuracy of a batch."""
+        _, logits = self._step(batch, "validation")
+        self._right.update((probabilities(logits).argmax(1) == batch[1]).float())
+        self.log("validation_accuracy", self._right, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return the optimiser and its schedule."""
+        task = self._task
+        kind = {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}[task.optimiser]
+        optimiser = kind(
+            self.network.parameters(), lr=task.learning_rate, weight_decay=task.weight_decay
+        )
+        if task.schedule is None:
+            return {"optimizer": optimiser}
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, **task.schedule.model_dump())
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"},
+        }
+
+
+def class_weights(truth: NDArray[np.int64]) -> Tensor:
+    """Return weights inverse to the number of frames of each class; their mean over frames is 1."""
+    counts = np.bincount(truth)
+    return torch.from_numpy(len(truth) / (len(counts) * np.maximum(counts, 1.0)))
+
+
+class Record(Callback):
+    """Keeps the history of all epochs and the weights of the best; both survive a resume."""
+
+    def __init__(self, source: str) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch = -1
+        self._source = source
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Record an epoch.
+
+        Raises
+        ------
+        SpotmillError
+            When its loss is not finite.
+        """
+        names = ("train_loss", "validation_loss", "validation_accuracy")
+        row = {"epoch": trainer.current_epoch}
+        row |= {name: float(trainer.callback_metrics[name]) for name in names}
+        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        if not all(math.isfinite(value) for value in row.values()):
+            raise SpotmillError(
+                f"{self._source}: learning_rate: the loss is not finite after epoch "
+                f"{trainer.current_epoch}; lower the rate"
+            )
+        self.rows.append(row)
+        losses = [past["validation_loss"] for past in self.rows]
+        if losses[-1] <= min(losses):
+            state = module.network.state_dict()
+            self.best = {key: value.detach().cpu().clone() for key, value in state.items()}
+            self.best_epoch = trainer.current_epoch
+        log.info(
+            "epoch %d of at most %d: loss %.4g in training, %.4g in validation",
+            trainer.current_epoch + 1,
+            trainer.max_epochs,
+            row["train_loss"],
+            row["validation_loss"],
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint kept."""
+        self.rows = list(state_dict["rows"])
+        self.best = dict(state_dict["best"])
+        self.best_epoch = int(state_dict["best_epoch"])
+
+
+class InOrder(Sampler[int]):
+    """Some rows, as they stand."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self._rows: Sequence[int] = rows.tolist()
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the rows."""
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self._rows)
+
+
+class Shuffled(InOrder):
+    """Some rows in an order that depends on seed and epoch alone, so a resume repeats it."""
+
+    def __init__(self, rows: NDArray[np.int64], seed: int) -> None:
+        super().__init__(rows)
+        self._seed, self._epoch = seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of this epoch; Lightning calls it."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the rows, shuffled."""
+        rng = np.random.default_rng([self._seed, self._epoch])
+        return iter([self._rows[place] for place in rng.permutation(len(self._rows))])
+
+
+class quiet(warnings.catch_warnings):  # noqa: N801, reads as a statement
+    """Silence what Lightning says of every small run, and nothing else."""
+
+    def __enter__(self) -> Any:
+        """Set the filters."""
+        entered = super().__enter__()
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        # Encoded frames lie in memory: worker processes would only copy them.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # The folder is ours, named after what is trained, and there on a resume.
+        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+        # A graphics card may lie idle by the user's choice of --accelerator or environment.
+        return entered

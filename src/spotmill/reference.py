@@ -1,0 +1,82 @@
+"""The reference of all configuration files, made from the schema.
+
+`python -m spotmill.reference > config/README.md`; a test keeps the two in step.
+"""
+
+import types
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic_core import PydanticUndefined
+
+from spotmill.config import Beam, Config, Crystal, Dataset, Hit, Model, Response, Solvent, Split
+from spotmill.tasks import Task
+
+FILES: tuple[tuple[str, str, type[Model]], ...] = (
+    ("config.yaml", "what to make", Config),
+    ("config.yaml: `hit`", "when a frame counts as a hit", Hit),
+    ("config.yaml: `split`", "shares of the frames", Split),
+    ("datasets.tsv", "one row a dataset, columns separated by tabs", Dataset),
+    ("beams/*.yaml", "the beam", Beam),
+    ("crystals/*.yaml", "the crystal", Crystal),
+    ("solvents/*.yaml", "the solvent", Solvent),
+    ("detectors/*.yaml", "the detector's response (its geometry is a CrystFEL file)", Response),
+    ("tasks/*.yaml", "what to learn, and how", Task),
+)
+
+
+def type_name(annotation: Any) -> str:
+    """Return the name of a type as a user would say it."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return " or ".join(str(value) for value in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_name(argument) for argument in arguments)
+    if origin is not None and hasattr(annotation, "__metadata__"):
+        return type_name(arguments[0])
+    if origin is tuple:
+        return "list"
+    if annotation is type(None):
+        return "null"
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return "keys of its own"
+    names = {float: "number", int: "whole number", str: "text", bool: "true or false"}
+    return names.get(annotation, str(annotation))
+
+
+def default_text(value: Any) -> str:
+    """Return a default as it would stand in YAML."""
+    if value is PydanticUndefined:
+        return "**required**"
+    if value is None:
+        return "`null`"
+    if isinstance(value, Model):
+        return "see below"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{list(value)}`"
+    return f"`{value}`"
+
+
+def render() -> str:
+    """Return the reference as Markdown."""
+    lines = [
+        "# Every key of every configuration file",
+        "",
+        "Made from the schema by `python -m spotmill.reference > config/README.md`.",
+        "Unknown keys are errors. Paths are relative to the folder in which Snakemake runs.",
+        "The geometry of a detector is a CrystFEL geometry file (`detectors/*.geom`).",
+    ]
+    for file, meaning, model in FILES:
+        lines += ["", f"## {file}", "", f"{meaning[0].upper()}{meaning[1:]}.", ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        for name, field in model.model_fields.items():
+            lines.append(
+                f"| `{name}` | {type_name(field.annotation)} | {default_text(field.get_default())}"
+                f" | {field.description or ''} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(render(), end="")

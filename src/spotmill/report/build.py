@@ -1,0 +1,55 @@
+"""Make the whole report: every figure, its data, and the page."""
+
+from pathlib import Path
+
+from spotmill.formats.atomic import atomic, write_text
+from spotmill.report.figures_data import (
+    choose_detail,
+    dataset_table,
+    draw_datasets,
+    draw_detail,
+    draw_gallery,
+    draw_radial,
+    measure_water,
+)
+from spotmill.report.figures_task import draw_task, draw_verdict
+from spotmill.report.inputs import Inputs
+from spotmill.report.page import Contents, TaskSection, render
+from spotmill.report.style import Drawing
+from spotmill.report.verdict import group_tasks
+
+
+def build(inputs: Inputs) -> Contents:
+    """Draw all figures."""
+    profiles = measure_water(inputs)
+    table = dataset_table(inputs, profiles)
+    groups = group_tasks(inputs.tasks)
+    data = [draw_datasets(inputs, table), draw_gallery(inputs)]
+    detail = choose_detail(inputs)
+    if detail is not None:
+        data.append(draw_detail(inputs, detail))
+    data.append(draw_radial(inputs, profiles))
+    by_name = {task.name: task for task in inputs.tasks}
+    sections = [
+        TaskSection(by_name[row.task], group, draw_task(inputs, by_name[row.task]))
+        for group in groups
+        for row in group.rows
+        if row.verdict is not None
+    ]
+    verdict = draw_verdict(groups) if groups else None
+    return Contents(inputs, table, groups, verdict, data, sections)
+
+
+def write(contents: Contents, output: Path, figures: Path) -> None:
+    """Write the figures with their data, then the page; nothing before all is drawn."""
+    page = render(contents)
+    for drawing in contents.drawings:
+        write_drawing(drawing, figures)
+    write_text(output, page)
+
+
+def write_drawing(drawing: Drawing, folder: Path) -> None:
+    """Write a figure as `NAME.png` and its data as `NAME.csv`."""
+    with atomic(folder / f"{drawing.name}.png") as temporary:
+        temporary.write_bytes(drawing.png)
+    write_text(folder / f"{drawing.name}.csv", drawing.data.to_csv(index=False))

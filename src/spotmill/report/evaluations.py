@@ -1,0 +1,198 @@
+"""What was trained and how it did: evaluation and model folders, read and checked."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ConfigDict, Field
+
+from spotmill.config import Model, read_text
+from spotmill.errors import SpotmillError
+
+Interval = tuple[float, float]
+
+
+class Stored(Model):
+    """A part of `evaluation.json`; later versions may say more than is read here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Share(Stored):
+    """A share of frames, with its 95 % interval; no value where there were no frames."""
+
+    value: float | None
+    n: int = Field(ge=0)
+    interval: Interval | None
+
+
+class DatasetResult(Stored):
+    """Right answers within one dataset."""
+
+    n: int = Field(ge=0)
+    correct: int = Field(ge=0)
+    interval: Interval | None = None
+
+
+class Result(Stored):
+    """A model or a classical baseline on the test frames."""
+
+    name: str
+    what: str
+    n: int = Field(ge=1)
+    correct: int = Field(ge=0)
+    accuracy: float
+    interval: Interval
+    confusion: list[list[int]]
+    per_dataset: dict[str, DatasetResult]
+    recall: Share | None = None
+    specificity: Share | None = None
+
+    @property
+    def majority(self) -> float:
+        """Accuracy of always naming the commonest class."""
+        return max(sum(row) for row in self.confusion) / self.n
+
+
+class Control(Stored):
+    """A run that must come out at chance, because there is nothing to learn."""
+
+    name: str
+    what: str
+    n: int = Field(ge=1)
+    correct: int = Field(ge=0)
+    accuracy: float
+    interval: Interval
+    chance: float
+    at_chance: bool
+
+
+class Worst(Stored):
+    """One of the answers that were most wrong, or least sure."""
+
+    dataset: str
+    index: int
+    truth: str
+    said: str
+    score: float | None = None
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the answer differs from the truth."""
+        return self.truth != self.said
+
+
+class Evaluation(Stored):
+    """The whole of `evaluation.json`; `results` holds the model, then the baselines."""
+
+    task: str
+    target: str
+    model: str
+    classes: list[str] = Field(min_length=2)
+    n: dict[str, int]
+    results: list[Result] = Field(min_length=1)
+    controls: list[Control]
+    worst: list[Worst]
+    notes: list[str]
+    seconds: dict[str, float]
+    threshold: float | None = None
+
+    @property
+    def ours(self) -> Result:
+        """The trained model."""
+        return self.results[0]
+
+    @property
+    def baselines(self) -> Sequence[Result]:
+        """The classical methods on the same frames."""
+        return self.results[1:]
+
+
+@dataclass(frozen=True)
+class Task:
+    """An evaluation with the card and the history of the model it is of."""
+
+    evaluation: Evaluation
+    card: dict[str, Any]
+    history: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """The name of the task."""
+        return self.evaluation.task
+
+
+def read_tasks(evaluations: Sequence[Path], models: Sequence[Path]) -> list[Task]:
+    """Read evaluation folders and the model folders that belong to them.
+
+    Raises
+    ------
+    SpotmillError
+        When a file is missing or wrong, or a task has not both folders.
+    """
+    cards = {}
+    for folder in models:
+        card = read_json(folder / "model.json")
+        name = card.get("task")
+        if not isinstance(name, str):
+            raise SpotmillError(f"{folder / 'model.json'}: task: is required; train again")
+        cards[name] = (card, folder)
+    tasks = []
+    for folder in evaluations:
+        path = folder / "evaluation.json"
+        evaluation = Evaluation.parse(read_json(path), path)
+        _check_confusion(evaluation, path)
+        if evaluation.task not in cards:
+            raise SpotmillError(
+                f"{path}: task {evaluation.task!r} has no model folder; name it with --model"
+            )
+        card, model_folder = cards.pop(evaluation.task)
+        tasks.append(Task(evaluation, card, read_history(model_folder / "history.csv")))
+    for name, (_, folder) in cards.items():
+        raise SpotmillError(
+            f"{folder}: task {name!r} has no evaluation folder; name it with --evaluation"
+        )
+    return tasks
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds one object."""
+    try:
+        values = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise SpotmillError(f"{path}: line {error.lineno}: is not valid JSON; remake it") from error
+    if not isinstance(values, dict):
+        raise SpotmillError(f"{path}: does not hold one JSON object; remake it")
+    return values
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Read `history.csv`, one row an epoch."""
+    if not path.is_file():
+        raise SpotmillError(f"{path}: no such file; train the task again")
+    try:
+        history = pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise SpotmillError(f"{path}: is not a CSV table; train the task again") from error
+    for column in ("epoch", "train_loss", "validation_loss"):
+        if column not in history.columns:
+            raise SpotmillError(f"{path}: lacks the column {column!r}; train the task again")
+    return history
+
+
+def _check_confusion(evaluation: Evaluation, path: Path) -> None:
+    size = len(evaluation.classes)
+    for result in evaluation.results:
+        if len(result.confusion) != size or any(len(row) != size for row in result.confusion):
+            raise SpotmillError(
+                f"{path}: results: {result.name}: confusion is not {size} x {size}, as the "
+                "classes; evaluate again"
+            )
+        if sum(map(sum, result.confusion)) != result.n:
+            raise SpotmillError(
+                f"{path}: results: {result.name}: confusion does not add up to n = {result.n}; "
+                "evaluate again"
+            )

@@ -1,0 +1,273 @@
+"""Figures of a task: training, confusion, datasets, errors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from spotmill.report import style
+from spotmill.report.evaluations import Evaluation, Result, Task, Worst
+from spotmill.report.figures_data import conditions, draw_frames, frame_name
+from spotmill.report.inputs import Inputs
+from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.verdict import Group
+
+ERRORS = 6
+ROLES = {
+    "model": ("our model", style.BLUE, "o"),
+    "paper": ("the paper’s model, in our mill", style.PURPLE, "s"),
+    "baseline": ("classical baseline", style.ORANGE, "D"),
+    "control": ("control (must be at chance)", style.GREY, "x"),
+}
+
+
+def draw_verdict(groups: Sequence[Group]) -> Drawing:
+    """Draw the accuracy of everything that was tried, with intervals and chance."""
+    rows = [row for group in groups for row in group.rows]
+    data = pd.DataFrame(
+        {
+            "target": [group.target for group in groups for _ in group.rows],
+            "role": [row.role for row in rows],
+            "name": [row.name for row in rows],
+            "task": [row.task for row in rows],
+            "n": [row.result.n for row in rows],
+            "correct": [row.result.correct for row in rows],
+            "accuracy": [row.result.accuracy for row in rows],
+            "low": [row.result.interval[0] for row in rows],
+            "high": [row.result.interval[1] for row in rows],
+        }
+    )
+    with styled():
+        figure = new_figure(9, 1.3 + 0.5 * len(groups) + 0.24 * len(rows))
+        sizes = [len(group.rows) + 0.6 for group in groups]
+        grid = figure.subplots(
+            len(groups), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": sizes}
+        )
+        for axes, group in zip(grid[:, 0], groups, strict=True):
+            _draw_group(axes, group)
+        grid[-1, 0].set_xlabel("accuracy on the test frames, % (bars: 95 % interval)")
+        handles = [axes_line(label, colour, marker) for label, colour, marker in ROLES.values()]
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1.2)
+        png = to_png(figure)
+    return Drawing(
+        "verdict",
+        "All results side by side",
+        "Accuracy with 95 % interval of every model, baseline and control, grouped by question.",
+        "Dotted: always naming the commonest class. Controls have nothing to learn from; one "
+        "far from chance would mean that the figure above it is not earned.",
+        png,
+        data,
+    )
+
+
+def axes_line(label: str, colour: str, marker: str) -> Line2D:
+    """Return a line to stand in a legend."""
+    return Line2D([], [], color=colour, marker=marker, linestyle="none", label=label)
+
+
+def _draw_group(axes: Axes, group: Group) -> None:
+    for place, row in enumerate(group.rows):
+        _, colour, marker = ROLES[row.role]
+        low, high = row.result.interval
+        axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6)
+        axes.plot(100 * row.result.accuracy, place, marker, color=colour, markersize=6)
+    first = group.rows[0].result
+    if isinstance(first, Result):
+        axes.axvline(100 * first.majority, color=style.GREY, linestyle=":", linewidth=1)
+    names = [f"{r.name} ({r.task})" if r.role == "control" else r.name for r in group.rows]
+    axes.set_yticks(range(len(group.rows)), names)
+    axes.set_ylim(len(group.rows) - 0.4, -0.6)
+    axes.set_xlim(-1, 101)
+    axes.set_title(group.title)
+
+
+def draw_task(inputs: Inputs, task: Task) -> list[Drawing]:
+    """Draw the four figures of a task."""
+    return [
+        draw_training(task),
+        draw_confusion(task.evaluation),
+        draw_per_dataset(inputs, task.evaluation),
+        draw_errors(inputs, task.evaluation),
+    ]
+
+
+def draw_training(task: Task) -> Drawing:
+    """Draw loss (and what else was recorded) against epoch."""
+    history = task.history
+    extras = [
+        column
+        for column in history.columns
+        if column not in ("epoch", "train_loss", "validation_loss")
+        and pd.api.types.is_numeric_dtype(history[column])
+        and history[column].notna().any()
+    ]
+    with styled():
+        figure = new_figure(10 if extras else 6, 3.2)
+        panels = figure.subplots(1, 2 if extras else 1, squeeze=False)[0]
+        _draw_curves(panels[0], history, ["train_loss", "validation_loss"])
+        panels[0].set_title("Loss")
+        if extras:
+            _draw_curves(panels[1], history, extras)
+            panels[1].set_title("Recorded besides")
+        png = to_png(figure)
+    return Drawing(
+        f"{task.name}_training",
+        "Training",
+        "Curves of training and validation loss against epoch.",
+        "Validation frames only choose the epoch and the threshold; test frames play no part.",
+        png,
+        history,
+    )
+
+
+def _draw_curves(axes: Axes, history: pd.DataFrame, columns: Sequence[str]) -> None:
+    for column, colour, marker in zip(columns, style.CYCLE, style.MARKERS, strict=False):
+        known = history[history[column].notna()]
+        axes.plot(
+            known["epoch"],
+            known[column],
+            color=colour,
+            marker=marker,
+            markersize=3.5,
+            linewidth=1.3,
+            label=column.replace("_", " "),
+        )
+    axes.set_xlabel("epoch")
+    axes.legend()
+
+
+def draw_confusion(evaluation: Evaluation) -> Drawing:
+    """Draw the confusion matrices of the model and of its baselines, with counts."""
+    results = evaluation.results
+    columns = min(3, len(results))
+    lines = -(-len(results) // columns)
+    records = []
+    with styled():
+        figure = new_figure(3.4 * columns, 3.3 * lines)
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes, result in zip(grid.flat, results, strict=False):
+            _draw_matrix(axes, result, evaluation.classes)
+            records += [
+                {"name": result.name, "truth": truth, "said": said, "frames": count}
+                for truth, row in zip(evaluation.classes, result.confusion, strict=True)
+                for said, count in zip(evaluation.classes, row, strict=True)
+            ]
+        for axes in list(grid.flat)[len(results) :]:
+            axes.set_visible(False)
+        png = to_png(figure)
+    ours = evaluation.ours
+    return Drawing(
+        f"{evaluation.task}_confusion",
+        "What was true and what was said",
+        f"Confusion matrices; the model has {ours.correct} of {ours.n} right.",
+        "Rows: truth, columns: answer, numbers: test frames; the diagonal is right. First the "
+        "model, then the classical baselines on the same frames.",
+        png,
+        pd.DataFrame(records),
+    )
+
+
+def _draw_matrix(axes: Axes, result: Result, classes: Sequence[str]) -> None:
+    matrix = np.array(result.confusion)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] < 0.55 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=13)
+    places = range(len(classes))
+    axes.set_xticks(places, classes)
+    axes.set_yticks(places, classes, rotation=90, va="center")
+    axes.set_xlabel("said")
+    axes.set_ylabel("true")
+    axes.set_title(f"{result.name}: {100 * result.accuracy:.1f} %")
+
+
+def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
+    """Draw the accuracy within every dataset, of the model and of its baselines."""
+    known = {name for result in evaluation.results for name in result.per_dataset}
+    names = [name for name in inputs.datasets if name in known]
+    records = [
+        {"name": result.name, "dataset": name} | result.per_dataset[name].model_dump()
+        for result in evaluation.results
+        for name in names
+        if name in result.per_dataset
+    ]
+    with styled():
+        figure = new_figure(10, 3.6)
+        axes = figure.subplots()
+        for number, result in enumerate(evaluation.results):
+            offset = (number - (len(evaluation.results) - 1) / 2) * 0.7 / len(evaluation.results)
+            _draw_points(axes, result, names, offset, number)
+        axes.set_xticks(
+            range(len(names)),
+            [f"{name}\n{conditions(inputs, name).replace(', ', chr(10))}" for name in names],
+        )
+        axes.set_ylim(-3, 103)
+        axes.set_ylabel("accuracy, %")
+        figure.legend(loc="outside upper center", ncols=4)
+        png = to_png(figure)
+    return Drawing(
+        f"{evaluation.task}_per_dataset",
+        "Dataset by dataset",
+        "Accuracy with 95 % interval for each dataset, model and baselines side by side.",
+        "Few frames make wide intervals (95 %, Wilson).",
+        png,
+        pd.DataFrame(records),
+    )
+
+
+def _draw_points(
+    axes: Axes, result: Result, names: Sequence[str], offset: float, number: int
+) -> None:
+    colour = style.CYCLE[number % len(style.CYCLE)]
+    marker = style.MARKERS[number % len(style.MARKERS)]
+    label: str | None = result.name
+    for place, name in enumerate(names):
+        part = result.per_dataset.get(name)
+        if part is None or part.n == 0:
+            continue
+        x = place + offset
+        if part.interval:
+            axes.plot([x, x], [100 * end for end in part.interval], color=colour, linewidth=1.4)
+        axes.plot(x, 100 * part.correct / part.n, marker, color=colour, markersize=5.5, label=label)
+        label = None
+
+
+def draw_errors(inputs: Inputs, evaluation: Evaluation) -> Drawing:
+    """Draw the frames on which the model was most wrong."""
+    wrong = [worst for worst in evaluation.worst if worst.wrong]
+    shown = (wrong or evaluation.worst)[:ERRORS]
+    rows = [inputs.frame(worst.dataset, worst.index) for worst in shown]
+    if rows:
+        captions = [
+            f"{worst.dataset}   {frame_name(worst.index)}: {row['n_spots']} spots\n"
+            f"true: {worst.truth}   said: {worst.said}"
+            for worst, row in zip(shown, rows, strict=True)
+        ]
+        png = draw_frames(rows, captions)
+    else:
+        png = _draw_words("No error on the test frames")
+    return Drawing(
+        f"{evaluation.task}_errors",
+        "The worst errors" if wrong else "No error; the frames it was least sure of",
+        "; ".join(error_words(worst) for worst in shown) or "No error on the test frames.",
+        "As above: each point is the largest pixel of a block; gaps are blue.",
+        png,
+        pd.DataFrame([worst.model_dump() for worst in evaluation.worst]),
+    )
+
+
+def error_words(worst: Worst) -> str:
+    """Return an error in words."""
+    return (
+        f"dataset {worst.dataset}, {frame_name(worst.index)}: true {worst.truth}, said {worst.said}"
+    )
+
+
+def _draw_words(words: str) -> bytes:
+    with styled():
+        figure = new_figure(6, 1.2)
+        figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=12)
+        return to_png(figure)

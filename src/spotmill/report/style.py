@@ -1,0 +1,74 @@
+"""How figures look: colours that the colour-blind tell apart, and one way to make files."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe & Ito (2008), "Color Universal Design", without the yellow, which print loses.
+BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
+SKY, PURPLE, BLACK = "#56B4E9", "#CC79A7", "#000000"
+GREY = "#777777"
+CYCLE = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+DPI = 130
+
+# Any: matplotlib types this mapping by a literal of every key it knows.
+_SETTINGS: Any = {
+    "figure.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "font.size": 9.5,
+    "text.usetex": False,
+    # Names come from users: a dollar sign is a dollar sign.
+    "text.parse_math": False,
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure of the report: a picture, its data, and words for those who cannot see it."""
+
+    name: str
+    title: str
+    alt: str
+    caption: str
+    png: bytes
+    data: pd.DataFrame
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the style of the report."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches; `styled` must be in force."""
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as PNG, the same bytes every time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,105 @@
+"""Tasks: one target, one model, and how it is trained and put to the proof.
+
+Importing this module is cheap (no NumPy, no torch): the Snakefile does so at every parse.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from spotmill.config import NAME, Model, PositiveFloat
+from spotmill.errors import SpotmillError
+from spotmill.learning.registry import MODELS
+
+Target = Literal["hit", "photon_energy", "camera_length"]
+
+# The manifest's column that holds the truth of each target.
+TRUTH: dict[str, str] = {"hit": "is_hit", "photon_energy": "photon_energy", "camera_length": "clen"}
+
+
+class Input(Model):
+    """How a frame enters a model that reads whole frames."""
+
+    sum_bin: int = Field(
+        1, ge=1, le=64, description="sum blocks of this many pixels squared into one; 1 is full"
+    )
+
+
+class Plateau(Model):
+    """Lower the learning rate when the validation loss stops falling (ReduceLROnPlateau)."""
+
+    factor: float = Field(0.1, gt=0, lt=1, description="multiplies the learning rate")
+    patience: int = Field(3, ge=0, description="epochs without improvement before that")
+    threshold: float = Field(0.1, ge=0, description="relative fall that counts as improvement")
+
+
+class EarlyStopping(Model):
+    """Stop when the validation loss has not improved for some epochs."""
+
+    patience: int = Field(10, ge=1, description="epochs without improvement")
+    min_delta: float = Field(0.0, ge=0, description="fall of the loss that counts as improvement")
+
+
+class Controls(Model):
+    """Limits on the retraining for the controls; null is as much as the model itself had."""
+
+    frames: int | None = Field(None, ge=30, description="frames at most, test frames included")
+    epochs: int | None = Field(None, ge=1, description="epochs at most")
+
+
+class Task(Model):
+    """One task file of `config/tasks/`; the name of the file is the name of the task."""
+
+    target: Target = Field(description="what to tell: hit, photon_energy or camera_length")
+    datasets: tuple[str, ...] | None = Field(
+        None, min_length=1, description="names of the datasets to use; null is all"
+    )
+    model: str = Field(description="name of the model")
+    settings: dict[str, Any] = Field({}, description="settings of that model")
+    input: Input = Field(Input(), description="how frames enter a model that reads whole frames")
+    batch_size: int = Field(16, ge=1, le=65536, description="frames in a step")
+    epochs: int = Field(ge=1, le=100_000, description="passes over the training frames, at most")
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="adam or sgd")
+    learning_rate: PositiveFloat = Field(description="of the optimiser")
+    weight_decay: float = Field(0.0, ge=0, description="of the optimiser")
+    balance: bool = Field(
+        False, description="weight classes inversely to their number of training frames"
+    )
+    schedule: Plateau | None = Field(None, description="of the learning rate; null keeps it")
+    early_stopping: EarlyStopping | None = Field(None, description="null trains all epochs")
+    seed: int = Field(1, ge=0, lt=2**32, description="of weights, order of frames and controls")
+    controls: Controls = Field(Controls(), description="limits on the controls")
+    notes: tuple[str, ...] = Field((), description="what a reader of the report should know")
+
+    @field_validator("model")
+    @classmethod
+    def _model_is_known(cls, model: str) -> str:
+        if model not in MODELS:
+            raise ValueError(f"unknown model; known: {', '.join(MODELS)}")
+        return model
+
+    @model_validator(mode="after")
+    def _model_fits_target(self) -> Self:
+        if self.target not in MODELS[self.model].targets:
+            fitting = [name for name, entry in MODELS.items() if self.target in entry.targets]
+            raise ValueError(
+                f"model {self.model} does not tell {self.target}; use {' or '.join(fitting)}"
+            )
+        return self
+
+
+def task_name(path: str | Path) -> str:
+    """Return the name of a task from its file's name.
+
+    Raises
+    ------
+    SpotmillError
+        When that name cannot name a folder.
+    """
+    stem = Path(path).stem
+    if not NAME.fullmatch(stem):
+        raise SpotmillError(
+            f"{path}: the file's name is the task's; use letters, digits, - and _ only"
+        )
+    return stem

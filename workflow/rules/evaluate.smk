@@ -1,0 +1,34 @@
+rule evaluate:
+    """Evaluate a model on test frames, beside baselines and controls."""
+    input:
+        task=lambda wildcards: PLAN.task_files[wildcards.task],
+        split="results/splits/{task}.parquet",
+        weights="results/models/{task}/model.safetensors",
+        card="results/models/{task}/model.json",
+        water=lambda wildcards: f"results/images/water/{PLAN.task_datasets(wildcards.task)[0]}.h5",
+        detector=lambda wildcards: PLAN.concept(
+            PLAN.task_datasets(wildcards.task)[0], "detector"
+        ),
+    output:
+        evaluation="results/evaluation/{task}/evaluation.json",
+        predictions="results/evaluation/{task}/predictions.parquet",
+    log:
+        "logs/evaluate/{task}.log",
+    benchmark:
+        "benchmarks/evaluate/{task}.tsv"
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        recipe=RECIPES["evaluate"],
+        model=subpath(input.weights, parent=True),
+        folder=subpath(output.evaluation, parent=True),
+    shell:
+        r"""
+        spotmill evaluate --task {input.task:q} --split {input.split:q} --model {params.model:q} \
+            --water {input.water:q} --detector {input.detector:q} --threads {threads} \
+            --output {params.folder:q} &>{log:q}
+        """

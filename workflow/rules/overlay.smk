@@ -1,0 +1,57 @@
+rule overlay:
+    """Draw water photons over the peaks of one shard."""
+    input:
+        water="results/images/water/{dataset}.h5",
+        peaks="results/images/peaks/{dataset}/{shard}.h5",
+    output:
+        "results/images/peaks_water_overlay/{dataset}/{shard}.h5",
+    log:
+        "logs/overlay/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/overlay/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        shard=r"p\d{5}",
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        recipe=RECIPES["overlay"],
+        seed=PLAN.config.seed,
+    shell:
+        r"""
+        spotmill overlay --water {input.water:q} --peaks {input.peaks:q} --seed {params.seed} \
+            --output {output:q} &>{log:q}
+        """
+
+
+rule empty:
+    """Draw one shard of frames that hold water and no crystal."""
+    input:
+        water="results/images/water/{dataset}.h5",
+    output:
+        "results/images/peaks_water_overlay/{dataset}/{shard}.h5",
+    log:
+        "logs/empty/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/empty/{dataset}/{shard}.tsv"
+    wildcard_constraints:
+        shard=r"e\d{5}",
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        recipe=RECIPES["overlay"],
+        seed=PLAN.config.seed,
+        first=first_frame,
+        count=frame_count,
+    shell:
+        r"""
+        spotmill overlay --water {input.water:q} --first {params.first} --count {params.count} \
+            --seed {params.seed} --output {output:q} &>{log:q}
+        """

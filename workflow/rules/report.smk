@@ -1,0 +1,55 @@
+FIGURES = ["datasets", "frames", "radial_profiles"]
+TASK_FIGURES = ["training", "confusion", "per_dataset", "errors"]
+
+
+rule report:
+    """Make the report."""
+    input:
+        config=workflow.configfiles[0],
+        datasets=PLAN.config.datasets,
+        manifest="results/manifest/all.parquet",
+        water=expand("results/images/water/{dataset}.h5", dataset=PLAN.datasets),
+        cards=expand("results/models/{task}/model.json", task=PLAN.tasks),
+        histories=expand("results/models/{task}/history.csv", task=PLAN.tasks),
+        evaluations=expand("results/evaluation/{task}/evaluation.json", task=PLAN.tasks),
+        predictions=expand(
+            "results/evaluation/{task}/predictions.parquet", task=PLAN.tasks
+        ),
+    output:
+        page="results/report/index.html",
+        data=report(
+            expand("results/report/figures/{figure}.png", figure=FIGURES),
+            caption="../report/data.rst",
+            category="Data",
+        ),
+        tasks=report(
+            expand(
+                "results/report/figures/{task}_{figure}.png",
+                task=PLAN.tasks,
+                figure=TASK_FIGURES,
+            ),
+            caption="../report/tasks.rst",
+            category="Tasks",
+        ),
+    log:
+        "logs/report.log",
+    benchmark:
+        "benchmarks/report.tsv"
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=30,
+    params:
+        recipe=RECIPES["report"],
+        models=expand("results/models/{task}", task=PLAN.tasks),
+        evaluations=expand("results/evaluation/{task}", task=PLAN.tasks),
+        figures="results/report/figures",
+    shell:
+        r"""
+        spotmill report --config {input.config:q} --manifest {input.manifest:q} \
+            --water {input.water:q} --evaluation {params.evaluations:q} \
+            --model {params.models:q} --output {output.page:q} --figures {params.figures:q} \
+            &>{log:q}
+        """

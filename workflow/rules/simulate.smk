@@ -1,0 +1,41 @@
+rule simulate:
+    """Simulate the Bragg spots of one shard of patterns."""
+    input:
+        detector=concept("detector"),
+        response=concept("response"),
+        crystal=concept("crystal"),
+        beam=concept("beam"),
+        reflections=lambda wildcards: f"results/reflections/{PLAN.crystal(wildcards.dataset)}.mtz",
+    output:
+        peaks="results/images/peaks/{dataset}/{shard}.h5",
+        truth="results/truth/{dataset}/{shard}.parquet",
+        frames="results/truth/{dataset}/{shard}.frames.parquet",
+    log:
+        "logs/simulate/{dataset}/{shard}.log",
+    benchmark:
+        "benchmarks/simulate/{dataset}/{shard}.tsv"
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=60,
+    params:
+        recipe=RECIPES["simulate"],
+        photon_energy=of_dataset("photon_energy"),
+        clen=of_dataset("clen"),
+        first=first_frame,
+        count=frame_count,
+        seed=PLAN.config.seed,
+        min_spots=PLAN.config.hit.min_spots,
+        min_photons=PLAN.config.hit.min_photons,
+    shell:
+        r"""
+        spotmill simulate --detector {input.detector:q} --response {input.response:q} \
+            --reflections {input.reflections:q} --crystal {input.crystal:q} --beam {input.beam:q} \
+            --photon-energy {params.photon_energy} --clen {params.clen} \
+            --dataset {wildcards.dataset:q} --first {params.first} --count {params.count} \
+            --seed {params.seed} --min-spots {params.min_spots} \
+            --min-photons {params.min_photons} --output {output.peaks:q} \
+            --truth {output.truth:q} --frames {output.frames:q} &>{log:q}
+        """

@@ -1,0 +1,31 @@
+rule train:
+    """Train the model of a task."""
+    input:
+        task=lambda wildcards: PLAN.task_files[wildcards.task],
+        split="results/splits/{task}.parquet",
+        detector=lambda wildcards: PLAN.concept(
+            PLAN.task_datasets(wildcards.task)[0], "detector"
+        ),
+    output:
+        weights="results/models/{task}/model.safetensors",
+        card="results/models/{task}/model.json",
+        history="results/models/{task}/history.csv",
+    log:
+        "logs/train/{task}.log",
+    benchmark:
+        "benchmarks/train/{task}.tsv"
+    conda:
+        "../../envs/spotmill.yaml"
+    # One thread: sums in another order would change the last bits of the weights.
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        recipe=RECIPES["train"],
+        folder=subpath(output.weights, parent=True),
+    shell:
+        r"""
+        spotmill train --task {input.task:q} --split {input.split:q} \
+            --detector {input.detector:q} --threads {threads} --output {params.folder:q} &>{log:q}
+        """

@@ -1,0 +1,28 @@
+rule water:
+    """Compute the expected water image of a dataset."""
+    input:
+        detector=concept("detector"),
+        beam=concept("beam"),
+        solvent=concept("solvent"),
+    output:
+        "results/images/water/{dataset}.h5",
+    log:
+        "logs/water/{dataset}.log",
+    benchmark:
+        "benchmarks/water/{dataset}.tsv"
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime=15,
+    params:
+        recipe=RECIPES["water"],
+        photon_energy=of_dataset("photon_energy"),
+        clen=of_dataset("clen"),
+    shell:
+        r"""
+        spotmill water --detector {input.detector:q} --beam {input.beam:q} \
+            --solvent {input.solvent:q} --photon-energy {params.photon_energy} \
+            --clen {params.clen} --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
+        """
