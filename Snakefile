@@ -8,6 +8,7 @@ configfile: "config/config.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/reflections.smk"
+include: "workflow/rules/geometry.smk"
 include: "workflow/rules/simulate.smk"
 include: "workflow/rules/water.smk"
 include: "workflow/rules/overlay.smk"
@@ -25,3 +26,4 @@ rule all:
     default_target: True
     input:
         "results/report/index.html",
+        expand("results/images/{dataset}.geom", dataset=PLAN.datasets),

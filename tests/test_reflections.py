@@ -5,6 +5,7 @@ import gzip
 import gemmi
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.mtz import read_mtz
@@ -21,8 +22,6 @@ from spotmill.physics.reflections import (
     truncate,
 )
 from spotmill.physics.structure_factors import from_structure
-
-from conftest import ROOT
 
 SETTINGS = list(gemmi.spacegroup_table())
 ATOMS = [  # element, fractional position, B (Å^2), occupancy
@@ -226,7 +225,7 @@ def test_strict_ncs_is_applied(no_solvent: None) -> None:
     for atom in list(whole[0][0][0]):
         copy = atom.clone()
         copy.name += "2"
-        copy.pos = gemmi.Position(*(np.array(atom.pos.tolist()) + [3.1, 2.2, 1.3]))
+        copy.pos = atom.pos + gemmi.Position(3.1, 2.2, 1.3)
         whole[0][0][0].add_atom(copy)
     expected = from_structure(whole, 2.6)
     assert np.allclose(from_structure(structure, 2.6).intensity, expected.intensity, atol=0.05)
@@ -319,7 +318,7 @@ def test_another_cell_is_refused_with_both(cell) -> None:
 def test_another_space_group_is_refused_with_both() -> None:
     with pytest.raises(SpotmillError, match=r"a.mtz has P 43 21 2, b.yaml has P 41 21 2"):
         check_same_crystal("a.mtz", PROTEINASE, "P 43 21 2", "b.yaml", None, "P 41 21 2")
-    with pytest.raises(SpotmillError, match="b.yaml: space_group: 'P 7' is unknown"):
+    with pytest.raises(SpotmillError, match=r"b.yaml: space_group: 'P 7' is unknown"):
         check_same_crystal("a.mtz", PROTEINASE, "P 43 21 2", "b.yaml", None, "P 7")
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "simulate": "simulate the Bragg spots of one shard",
     "water": "compute the expected water image of a dataset",
     "overlay": "draw water photons over peaks, or alone",
+    "geometry": "write the geometry of a dataset's shards, for CrystFEL",
     "labels": "mark the pixels that hold Bragg photons",
     "manifest": "list frames and their files in one table",
     "check": "re-open shards and prove that everything belongs together",

@@ -8,6 +8,7 @@ it, while a comment, a formatter or a faster loop remakes nothing. The golden te
 
 RECIPES: dict[str, int] = {
     "reflections": 1,
+    "geometry": 1,
     "simulate": 1,
     "water": 1,
     "overlay": 1,

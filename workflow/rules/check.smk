@@ -7,7 +7,7 @@ rule check:
     log:
         "logs/check/{dataset}.log",
     benchmark:
-        "benchmarks/check/{dataset}.tsv"
+        "results/benchmarks/check/{dataset}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

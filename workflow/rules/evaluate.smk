@@ -15,7 +15,7 @@ rule evaluate:
     log:
         "logs/evaluate/{task}.log",
     benchmark:
-        "benchmarks/evaluate/{task}.tsv"
+        "results/benchmarks/evaluate/{task}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

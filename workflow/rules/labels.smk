@@ -7,7 +7,7 @@ rule labels:
     log:
         "logs/labels/{dataset}/{shard}.log",
     benchmark:
-        "benchmarks/labels/{dataset}/{shard}.tsv"
+        "results/benchmarks/labels/{dataset}/{shard}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

@@ -20,7 +20,7 @@ rule manifest:
     log:
         "logs/manifest/{dataset}.log",
     benchmark:
-        "benchmarks/manifest/{dataset}.tsv"
+        "results/benchmarks/manifest/{dataset}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1
@@ -46,7 +46,7 @@ rule manifest_all:
     log:
         "logs/manifest_all.log",
     benchmark:
-        "benchmarks/manifest_all.tsv"
+        "results/benchmarks/manifest_all.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

@@ -8,7 +8,7 @@ rule overlay:
     log:
         "logs/overlay/{dataset}/{shard}.log",
     benchmark:
-        "benchmarks/overlay/{dataset}/{shard}.tsv"
+        "results/benchmarks/overlay/{dataset}/{shard}.tsv"
     wildcard_constraints:
         shard=r"p\d{5}",
     conda:
@@ -36,7 +36,7 @@ rule empty:
     log:
         "logs/empty/{dataset}/{shard}.log",
     benchmark:
-        "benchmarks/empty/{dataset}/{shard}.tsv"
+        "results/benchmarks/empty/{dataset}/{shard}.tsv"
     wildcard_constraints:
         shard=r"e\d{5}",
     conda:
@@ -49,9 +49,9 @@ rule empty:
         recipe=RECIPES["overlay"],
         seed=PLAN.config.seed,
         first=first_frame,
-        count=frame_count,
+        frames=frame_count,
     shell:
         r"""
-        spotmill overlay --water {input.water:q} --first {params.first} --count {params.count} \
+        spotmill overlay --water {input.water:q} --first {params.first} --count {params.frames} \
             --seed {params.seed} --output {output:q} &>{log:q}
         """

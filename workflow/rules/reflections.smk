@@ -19,7 +19,7 @@ rule reflections:
     log:
         "logs/reflections/{crystal}.log",
     benchmark:
-        "benchmarks/reflections/{crystal}.tsv"
+        "results/benchmarks/reflections/{crystal}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

@@ -34,7 +34,7 @@ rule report:
     log:
         "logs/report.log",
     benchmark:
-        "benchmarks/report.tsv"
+        "results/benchmarks/report.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

@@ -13,7 +13,7 @@ rule simulate:
     log:
         "logs/simulate/{dataset}/{shard}.log",
     benchmark:
-        "benchmarks/simulate/{dataset}/{shard}.tsv"
+        "results/benchmarks/simulate/{dataset}/{shard}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1
@@ -25,7 +25,7 @@ rule simulate:
         photon_energy=of_dataset("photon_energy"),
         clen=of_dataset("clen"),
         first=first_frame,
-        count=frame_count,
+        frames=frame_count,
         seed=PLAN.config.seed,
         min_spots=PLAN.config.hit.min_spots,
         min_photons=PLAN.config.hit.min_photons,
@@ -34,7 +34,7 @@ rule simulate:
         spotmill simulate --detector {input.detector:q} --response {input.response:q} \
             --reflections {input.reflections:q} --crystal {input.crystal:q} --beam {input.beam:q} \
             --photon-energy {params.photon_energy} --clen {params.clen} \
-            --dataset {wildcards.dataset:q} --first {params.first} --count {params.count} \
+            --dataset {wildcards.dataset:q} --first {params.first} --count {params.frames} \
             --seed {params.seed} --min-spots {params.min_spots} \
             --min-photons {params.min_photons} --output {output.peaks:q} \
             --truth {output.truth:q} --frames {output.frames:q} &>{log:q}

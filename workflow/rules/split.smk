@@ -17,7 +17,7 @@ rule split:
     log:
         "logs/split/{task}.log",
     benchmark:
-        "benchmarks/split/{task}.tsv"
+        "results/benchmarks/split/{task}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

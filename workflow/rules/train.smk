@@ -13,7 +13,7 @@ rule train:
     log:
         "logs/train/{task}.log",
     benchmark:
-        "benchmarks/train/{task}.tsv"
+        "results/benchmarks/train/{task}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     # One thread: sums in another order would change the last bits of the weights.

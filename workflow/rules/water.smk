@@ -9,7 +9,7 @@ rule water:
     log:
         "logs/water/{dataset}.log",
     benchmark:
-        "benchmarks/water/{dataset}.tsv"
+        "results/benchmarks/water/{dataset}.tsv"
     conda:
         "../../envs/spotmill.yaml"
     threads: 1

@@ -64,11 +64,12 @@ def run(args: argparse.Namespace) -> None:
         f"spotmill reflections: recipe {RECIPES['reflections']}",
         f"spotmill reflections: from {os.path.basename(source)[:50]}",  # noqa: PTH119
     ]
-    write_mtz(args.output, reflections, history)
     if args.hkl:
         write_hkl(args.hkl, reflections)
     if args.cell_output:
         write_cell(args.cell_output, reflections)
+    # Last, as whoever finds the MTZ file takes the command for finished.
+    write_mtz(args.output, reflections, history)
 
 
 def _d_min(args: argparse.Namespace, crystal: Crystal | None) -> float | None:

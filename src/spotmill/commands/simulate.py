@@ -158,7 +158,9 @@ def make_scene(
 ) -> Scene:
     """Prepare what all frames share."""
     energy = check_photon_energy(args.photon_energy)
-    detector = read_geometry(args.detector).detector(clen=check_clen(args.clen))
+    detector = read_geometry(args.detector).detector(
+        clen=check_clen(args.clen), photon_energy=energy
+    )
     hkl, intensity = expand_to_hemisphere(reflections)
     axes = reciprocal_basis(reflections.cell)
     light = source(
@@ -171,15 +173,12 @@ def make_scene(
         1.0 / abs(float(np.linalg.det(axes))),
     )
     table = reflection_table(hkl, intensity, axes)
-    saturation = None
-    if detector.max_adu is not None:
-        saturation = int(detector.max_adu / detector.adu_per_photon)
     return Scene(
         detector,
         response.point_spread,
         table.within(max_scattering(detector, 1.0 / light.band.high)),
         light,
-        saturation,
+        detector.saturation,
     )
 
 

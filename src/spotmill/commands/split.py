@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> None:
     """Run `spotmill split`."""
     task = Task.read(args.task)
     shares = Split.parse({name: getattr(args, name) for name in SIDES}, "--train/validation/test")
-    table = select(pa.concat_tables([read_table(path, MANIFEST) for path in args.manifest]), task, args.task)
+    table = select(
+        pa.concat_tables([read_table(path, MANIFEST) for path in args.manifest]), task, args.task
+    )
     check_frames(table, task, args.task)
     names, indices = table["dataset"].to_pylist(), table["index"].to_pylist()
     sides = [side(name, index, shares) for name, index in zip(names, indices, strict=True)]

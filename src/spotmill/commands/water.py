@@ -20,7 +20,6 @@ from spotmill.config import NAME, Beam, Solvent, parse_yaml, read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
-from spotmill.physics.geometry import Detector
 from spotmill.physics.units import check_clen, check_photon_energy
 from spotmill.physics.water import expected_water
 from spotmill.recipes import RECIPES
@@ -44,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     texts = {name: read_text(getattr(args, name)) for name in ("detector", "beam", "solvent")}
     beam = Beam.parse(parse_yaml(texts["beam"], args.beam), args.beam)
     solvent = Solvent.parse(parse_yaml(texts["solvent"], args.solvent), args.solvent)
-    detector = read_geometry(args.detector).detector(clen=clen)
+    detector = read_geometry(args.detector).detector(clen=clen, photon_energy=photon_energy)
     image = expected_water(
         detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
     )
@@ -58,16 +57,9 @@ def run(args: argparse.Namespace) -> None:
         recipe=RECIPES["water"],
         seed=0,
         parameters=texts,
-        saturation=saturation(detector),
+        saturation=detector.saturation,
     )
     write(args.output, header, image, detector.mask)
-
-
-def saturation(detector: Detector) -> int | None:
-    """Return the photons at which a pixel saturates, None where the geometry states none."""
-    if detector.max_adu is None:
-        return None
-    return int(detector.max_adu / detector.adu_per_photon)
 
 
 def write(path: Path, header: Header, image: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:

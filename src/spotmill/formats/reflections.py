@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from spotmill.errors import SpotmillError
+from spotmill.formats.cell import read_cell
 from spotmill.formats.hkl import read_hkl, write_hkl
 from spotmill.formats.mtz import read_mtz, write_mtz
 from spotmill.physics.reflections import Reflections, check_same_crystal, truncate
@@ -67,7 +68,5 @@ def _check_cell_file(
 ) -> None:
     if cell_file is None:
         return
-    from spotmill.formats.cell import read_cell
-
     cell = read_cell(cell_file).cell
     check_same_crystal(str(path), reflections.cell, None, str(cell_file), cell, None)

@@ -50,9 +50,8 @@ def find_candidates(
     The deviance is the signed root of the likelihood ratio of a Poisson count n to its mean
     m, sqrt(2 (n log(n/m) - n + m)) (Li & Ma, ApJ 272, 317, 1983, for a known background).
     """
-    photons = np.where(mask, image, 0)
-    background = block_means(photons, mask, block)
-    rows = _maxima(photons.astype(np.int64), mask, np.flatnonzero(photons))
+    background = block_means(image, mask, block)
+    rows = _maxima(image, mask)
     ss, fs = rows[:, 0], rows[:, 1]
     level = background[ss // block, fs // block]
     mean = level * rows[:, 4]
@@ -76,69 +75,88 @@ def find_candidates(
 
 
 def block_means(
-    photons: NDArray[Any], mask: NDArray[np.bool_], block: int
+    image: NDArray[np.integer], mask: NDArray[np.bool_], block: int
 ) -> NDArray[np.float64]:
     """Return the background of each block: photons a live pixel, clipped at `CLIP` a pixel.
 
     Half a photon is added to each block: an empty block has a background, too.
     """
-    edges = [np.arange(0, side, block) for side in photons.shape]
-
-    def total(values: NDArray[Any]) -> NDArray[np.float64]:
-        rows = np.add.reduceat(values, edges[0], axis=0, dtype=np.float64)
-        return np.asarray(np.add.reduceat(rows, edges[1], axis=1))
-
-    clipped = total(np.minimum(photons, CLIP).astype(np.uint8))
-    return np.asarray((clipped + 0.5) / np.maximum(total(mask), 1.0))
+    clipped, live = _block_sums(image, mask, block)
+    return np.asarray((clipped + 0.5) / np.maximum(live, 1))
 
 
 @njit(cache=True)
-def _maxima(photons: Any, mask: Any, flat: Any) -> Any:
+def _block_sums(image: Any, mask: Any, block: int) -> tuple[Any, Any]:
+    """Return clipped photons and live pixels of each block."""
+    n_ss, n_fs = image.shape
+    size = ((n_ss + block - 1) // block, (n_fs + block - 1) // block)
+    clipped = np.zeros(size, np.int64)
+    live = np.zeros(size, np.int64)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            photons, pixels = 0, 0
+            for ss in range(i * block, min((i + 1) * block, n_ss)):
+                for fs in range(j * block, min((j + 1) * block, n_fs)):
+                    if mask[ss, fs]:
+                        pixels += 1
+                        photons += min(np.int64(image[ss, fs]), CLIP)
+            clipped[i, j], live[i, j] = photons, pixels
+    return clipped, live
+
+
+@njit(cache=True)
+def _maxima(image: Any, mask: Any) -> Any:
     """Return ss, fs, peak, near, near_live, wide, wide_live of each local maximum.
 
     A maximum has the largest 3 x 3 sum (then the largest count, then the first place)
-    within one pixel of it.
+    within one pixel of it; a single photon with none beside it is left out.
     """
-    n_ss, n_fs = photons.shape
-    rows = np.empty((flat.size, 7), np.int64)
+    n_ss, n_fs = image.shape
+    rows = np.empty((1024, 7), np.int64)
     found = 0
-    for pixel in flat:
-        ss, fs = pixel // n_fs, pixel % n_fs
-        near = _sum(photons, ss, fs)
-        if near < 2 and photons[ss, fs] < 2:
-            continue
-        largest = True
-        for a in range(max(ss - 1, 0), min(ss + 2, n_ss)):
-            for b in range(max(fs - 1, 0), min(fs + 2, n_fs)):
-                if photons[a, b] == 0 or (a == ss and b == fs):
-                    continue
-                other = _sum(photons, a, b)
-                if other > near:
-                    largest = False
-                elif other == near:
-                    if photons[a, b] > photons[ss, fs]:
-                        largest = False
-                    elif photons[a, b] == photons[ss, fs] and a * n_fs + b < pixel:
-                        largest = False
-        if not largest:
-            continue
-        near_live, wide, wide_live = 0, 0, 0
-        for a in range(max(ss - 2, 0), min(ss + 3, n_ss)):
-            for b in range(max(fs - 2, 0), min(fs + 3, n_fs)):
-                wide += photons[a, b]
-                wide_live += mask[a, b]
-                if abs(a - ss) <= 1 and abs(b - fs) <= 1:
-                    near_live += mask[a, b]
-        rows[found] = (ss, fs, photons[ss, fs], near, near_live, wide, wide_live)
-        found += 1
+    for ss in range(n_ss):
+        for fs in range(n_fs):
+            if image[ss, fs] == 0 or not mask[ss, fs]:
+                continue
+            near, near_live = _sum(image, mask, ss, fs, 1)
+            if near < 2 or not _is_largest(image, mask, ss, fs, near):
+                continue
+            if found == len(rows):
+                longer = np.empty((2 * found, 7), np.int64)
+                longer[:found] = rows
+                rows = longer
+            wide, wide_live = _sum(image, mask, ss, fs, 2)
+            row = (ss, fs, np.int64(image[ss, fs]), near, near_live, wide, wide_live)
+            for column in range(7):
+                rows[found, column] = row[column]
+            found += 1
     return rows[:found]
 
 
 @njit(cache=True)
-def _sum(photons: Any, ss: int, fs: int) -> int:
-    """Return the photons in 3 x 3 pixels."""
-    total = 0
-    for a in range(max(ss - 1, 0), min(ss + 2, photons.shape[0])):
-        for b in range(max(fs - 1, 0), min(fs + 2, photons.shape[1])):
-            total += photons[a, b]
-    return total
+def _is_largest(image: Any, mask: Any, ss: int, fs: int, near: int) -> bool:
+    """Return whether no lit pixel beside (ss, fs) comes before it."""
+    peak = image[ss, fs]
+    for a in range(max(ss - 1, 0), min(ss + 2, image.shape[0])):
+        for b in range(max(fs - 1, 0), min(fs + 2, image.shape[1])):
+            if image[a, b] == 0 or not mask[a, b] or (a == ss and b == fs):
+                continue
+            other, _ = _sum(image, mask, a, b, 1)
+            if other > near:
+                return False
+            earlier = a < ss or (a == ss and b < fs)
+            if other == near and (image[a, b] > peak or (image[a, b] == peak and earlier)):
+                return False
+    return True
+
+
+@njit(cache=True)
+def _sum(image: Any, mask: Any, ss: int, fs: int, reach: int) -> tuple[int, int]:
+    """Return photons and number of the live pixels up to `reach` from a pixel."""
+    photons, live = 0, 0
+    for a in range(max(ss - reach, 0), min(ss + reach + 1, image.shape[0])):
+        for b in range(max(fs - reach, 0), min(fs + reach + 1, image.shape[1])):
+            if mask[a, b]:
+                photons += np.int64(image[a, b])
+                live += 1
+    return photons, live

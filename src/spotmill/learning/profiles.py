@@ -1,9 +1,10 @@
 """Radial profiles: photons and live pixels by distance from the beam, Bragg spots left out."""
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from typing import Any
 
 
 def radial_bins(radius: NDArray[np.float32], bins: int) -> NDArray[np.int32]:
@@ -39,19 +40,30 @@ def radial_profile(
     photons, pixels : [bins]
     """
     live = mask & (bin_of_pixel >= 0)
-    hot = np.argwhere(np.where(live, image, 0) >= spot_photons)
-    if len(hot):
-        live = live.copy()
-        _shadow(live, hot, spot_reach)
-    where = bin_of_pixel[live]
-    pixels = np.bincount(where, minlength=bins).astype(np.float64)
-    photons = np.bincount(where, weights=image[live], minlength=bins)
-    return photons, pixels
+    _shadow(live, image, spot_photons, spot_reach)
+    return _sums(image, live, bin_of_pixel, bins)
 
 
 @njit(cache=True)
-def _shadow(live: Any, hot: Any, reach: int) -> None:
+def _shadow(live: Any, image: Any, photons: int, reach: int) -> None:
     """Mark the surroundings of hot pixels as dead."""
-    for i in range(hot.shape[0]):
-        ss, fs = hot[i]
+    hot = []
+    for ss in range(image.shape[0]):
+        for fs in range(image.shape[1]):
+            if image[ss, fs] >= photons and live[ss, fs]:
+                hot.append((ss, fs))
+    for ss, fs in hot:
         live[max(ss - reach, 0) : ss + reach + 1, max(fs - reach, 0) : fs + reach + 1] = False
+
+
+@njit(cache=True)
+def _sums(image: Any, live: Any, bin_of_pixel: Any, bins: int) -> tuple[Any, Any]:
+    """Return photons and number of the live pixels of each bin."""
+    photons = np.zeros(bins)
+    pixels = np.zeros(bins)
+    for ss in range(image.shape[0]):
+        for fs in range(image.shape[1]):
+            if live[ss, fs]:
+                photons[bin_of_pixel[ss, fs]] += image[ss, fs]
+                pixels[bin_of_pixel[ss, fs]] += 1
+    return photons, pixels

@@ -105,7 +105,7 @@ def fit(
                 torch.from_numpy(truth[train]),
                 torch.from_numpy(condition[train]),
             )
-    module = Classifier(network, task, truth[train])
+    module = Classifier(network, task, truth[train], max(dimensions.outputs, 2))
     record = Record(source)
     callbacks: list[Callback] = [record]
     if task.early_stopping:
@@ -188,12 +188,16 @@ def probabilities(logits: Tensor) -> Tensor:
 class Classifier(pl.LightningModule):
     """A network with its loss and optimiser."""
 
-    def __init__(self, network: nn.Module, task: Task, truth: NDArray[np.int64]) -> None:
+    def __init__(
+        self, network: nn.Module, task: Task, truth: NDArray[np.int64], classes: int
+    ) -> None:
         super().__init__()
         self.network = network
         self._task = task
-        self._weights = class_weights(truth) if task.balance else None
-        self._losses = nn.ModuleDict({"train": MeanMetric(), "validation": MeanMetric()})
+        self._weights = class_weights(truth, classes) if task.balance else None
+        self._losses = nn.ModuleDict(
+            {"train_loss": MeanMetric(), "validation_loss": MeanMetric()}
+        )
         self._right = MeanMetric()
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -210,7 +214,7 @@ class Classifier(pl.LightningModule):
         inputs, truth = batch
         logits = self.network(inputs)
         loss = self.loss(logits, truth)
-        metric = self._losses[side]
+        metric = self._losses[f"{side}_loss"]
         metric.update(loss.detach(), len(truth))
         self.log(f"{side}_loss", metric, on_step=False, on_epoch=True, batch_size=len(truth))
         return loss, logits
@@ -241,9 +245,9 @@ class Classifier(pl.LightningModule):
         }
 
 
-def class_weights(truth: NDArray[np.int64]) -> Tensor:
+def class_weights(truth: NDArray[np.int64], classes: int) -> Tensor:
     """Return weights inverse to the number of frames of each class; their mean over frames is 1."""
-    counts = np.bincount(truth)
+    counts = np.bincount(truth, minlength=classes)
     return torch.from_numpy(len(truth) / (len(counts) * np.maximum(counts, 1.0)))
 
 
@@ -341,5 +345,6 @@ class quiet(warnings.catch_warnings):  # noqa: N801, reads as a statement
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         # The folder is ours, named after what is trained, and there on a resume.
         warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-        # A graphics card may lie idle by the user's choice of --accelerator or environment.
+        # Lightning 2.6 asks torch for a name that torch 2.13 is about to drop.
+        warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*")
         return entered

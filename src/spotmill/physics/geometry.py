@@ -142,6 +142,13 @@ class Detector:
             )
         return float(np.median(sizes))
 
+    @property
+    def saturation(self) -> int | None:
+        """Photons at which a pixel saturates; None where the geometry states no limit."""
+        if self.max_adu is None:
+            return None
+        return int(self.max_adu / self.adu_per_photon)
+
     def flat_arrays(self) -> FlatArrays:
         """Return corners, fs, ss [panel, 3] in m and bounds [panel, 4].
 

@@ -18,6 +18,8 @@ Cell = tuple[float, float, float, float, float, float]
 LENGTH_TOLERANCE = 1e-3  # of the length
 ANGLE_TOLERANCE = 0.1  # degrees
 
+LIMIT_TOLERANCE = 0.01  # of d_min
+
 # No crystal has larger indices, and three of them pack into one 64-bit key.
 LARGEST_INDEX = 5000
 
@@ -161,8 +163,7 @@ def truncate(reflections: Reflections, d_min: float) -> Reflections:
     SpotmillError
         When the list ends before `d_min`, or when nothing is left.
     """
-    # A list's finest reflection seldom lies exactly at the limit that it was made for.
-    if d_min < 0.99 * reflections.d_min:
+    if _lacks_shell(reflections, d_min):
         raise SpotmillError(
             f"d_min {d_min:g} Å asked for, but the list ends at {reflections.d_min:.4g} Å; "
             f"ask for {math.ceil(reflections.d_min * 1000) / 1000:g} Å or coarser"
@@ -237,6 +238,19 @@ def check_same_crystal(
             f"space groups disagree: {first_name} has {groups[0].xhm()}, {second_name} has "
             f"{groups[1].xhm()}; use files of the same crystal"
         )
+
+
+def _lacks_shell(reflections: Reflections, d_min: float) -> bool:
+    """Say whether the crystal has reflections between the list's limit and `d_min`."""
+    # A list's finest reflection seldom lies exactly at the limit that the list was made for.
+    if d_min >= (1 - LIMIT_TOLERANCE) * reflections.d_min:
+        return False
+    if d_min < reflections.d_min / 2:
+        return True
+    group = find_space_group(reflections.space_group, reflections.cell)
+    cell = gemmi.UnitCell(*reflections.cell)
+    nearer = reflections.d_min * (1 - 1e-6)
+    return len(gemmi.make_miller_array(cell, group, d_min, nearer)) > 0
 
 
 def _same_cell(first: Cell, second: Cell) -> bool:

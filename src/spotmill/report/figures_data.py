@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 
 from spotmill.config import FIRST_EMPTY
+from spotmill.formats.tables import SPOTS
 from spotmill.physics.geometry import scattering_magnitude
 from spotmill.physics.units import wavelength_from_photon_energy
 from spotmill.report import style
 from spotmill.report.inputs import Image, Inputs, read_frame, read_frames, read_spots
-from spotmill.report.pictures import add_scale, show_frame, show_window, window_around
+from spotmill.report.pictures import Window, add_scale, show_frame, show_window, window_around
 from spotmill.report.radial import Profile, radial_profile
 from spotmill.report.style import Drawing, new_figure, styled, to_png
 
@@ -113,6 +115,7 @@ def _draw_counts(axes: Axes, table: pd.DataFrame) -> None:
         axes.barh(y, values, left=left, color=colour, hatch=hatch, edgecolor="white", label=label)
         left = left + values.to_numpy()
     axes.set_xlabel("frames")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_title("Frames", pad=22)
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.02, 0.985), ncols=3, handlelength=1, columnspacing=1
@@ -136,6 +139,8 @@ def _draw_spread(axes: Axes, values: Sequence["pd.Series[float]"], label: str) -
     )
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=10))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.set_xlabel(label)
 
 
@@ -164,9 +169,9 @@ def draw_radial(inputs: Inputs, profiles: Mapping[str, Profile]) -> Drawing:
         "radial_profiles",
         "Frames without a crystal against the expected water",
         "One panel a dataset: photons per pixel against q; measured dots on the expected line.",
-        f"Dots: mean of the first {EMPTIES_READ} empties (or as many as there are) with Poisson "
-        "uncertainty; line: the expected water image. Water scatters most strongly at about "
-        "q = 2/Å (d ≈ 3 Å); where the detector reaches that far, the ring must show.",
+        f"Dots: mean of the first {EMPTIES_READ} empties (or as many as there are) with the "
+        "Poisson uncertainty to expect; line: the expected water image. Water scatters most "
+        "strongly at about q = 2/Å (d ≈ 3 Å); where the detector reaches that far, the ring must show.",
         png,
         pd.concat(data, ignore_index=True),
     )
@@ -174,7 +179,9 @@ def draw_radial(inputs: Inputs, profiles: Mapping[str, Profile]) -> Drawing:
 
 def _draw_profile(axes: Axes, profile: Profile) -> None:
     ring = profile.pixels > 0
-    axes.plot(profile.q[ring], profile.expected[ring], color=style.VERMILION, label="expected")
+    axes.plot(
+        profile.q[ring], profile.expected[ring], color=style.VERMILION, label="expected", zorder=3
+    )
     if profile.frames:
         axes.errorbar(
             profile.q[ring],
@@ -225,22 +232,28 @@ def draw_gallery(inputs: Inputs) -> Drawing:
     return Drawing(
         "frames",
         "One typical frame of each dataset",
-        "Whole frames, one a dataset: Bragg spots as dark dots over scattered single photons "
-        "of water; blue lines are the gaps between detector modules.",
+        "Whole frames, one a dataset: Bragg spots as circled dark dots over scattered single "
+        "photons of water; blue bars are the gaps between detector modules.",
         "The hit with the median number of spots, with its water. Each point of the picture is "
-        "the largest pixel of a block, so that single photons show; gaps are blue.",
-        draw_frames(rows, captions),
+        "the largest pixel of a block, so that single photons show. Circles: true spots; blue "
+        "bars: gaps between modules.",
+        draw_frames(inputs, rows, captions),
         pd.DataFrame(rows)[["dataset", "index", "kind", "n_spots", "photons", "is_hit"]],
     )
 
 
 def describe(row: pd.Series) -> str:
     """Return what is true of a frame in a few words."""
-    return f"{frame_name(row['index'])}: {row['n_spots']} spots, {row['photons']} Bragg photons"
+    return f"{frame_name(row['index'])}: {spots(row)}, {row['photons']} Bragg photons"
 
 
-def draw_frames(rows: Sequence[pd.Series], captions: Sequence[str]) -> bytes:
-    """Draw whole frames three in a row, and return the PNG."""
+def spots(row: pd.Series) -> str:
+    """Return the number of true spots of a frame."""
+    return f"{row['n_spots']} {'spot' if row['n_spots'] == 1 else 'spots'}"
+
+
+def draw_frames(inputs: Inputs, rows: Sequence[pd.Series], captions: Sequence[str]) -> bytes:
+    """Draw whole frames three in a row, their true spots circled, and return the PNG."""
     columns = min(3, len(rows))
     lines = -(-len(rows) // columns)
     with styled():
@@ -250,6 +263,7 @@ def draw_frames(rows: Sequence[pd.Series], captions: Sequence[str]) -> bytes:
             image = read_frame(row)
             picture = show_frame(axes, image.photons, image.mask, 380, "")
             axes.set_title(caption, fontsize=8.5, fontweight="normal")
+            _circle(axes, true_spots(inputs, row), 45)
             axes.set_xticks([])
             axes.set_yticks([])
         for axes in list(grid.flat)[len(rows) :]:
@@ -273,23 +287,37 @@ def choose_detail(inputs: Inputs) -> Detail | None:
     crystals = inputs.manifest[inputs.manifest["kind"] == "crystal"]
     if crystals.empty:
         return None
-    row = typical(crystals, 0.75)
-    spots = read_spots(row)
-    spots = spots[spots["photons"] >= inputs.hit.min_photons]
+    row = typical(crystals, 0.9)
     empties = inputs.frames(row["dataset"], "empty").sort_values("index")
     empty = read_frame(empties.iloc[0]) if len(empties) else None
-    return Detail(row, read_frame(row), spots.sort_values("photons", ascending=False), empty)
+    return Detail(row, read_frame(row), true_spots(inputs, row), empty)
+
+
+def true_spots(inputs: Inputs, row: pd.Series) -> pd.DataFrame:
+    """Return the true spots that count, the strongest first; none for an empty."""
+    if not row["truth"]:
+        return pd.DataFrame(columns=SPOTS.names)
+    found = read_spots(row)
+    found = found[found["photons"] >= inputs.hit.min_photons]
+    return found.sort_values(["photons", "ss", "fs"], ascending=False)
+
+
+def richest_window(found: pd.DataFrame, shape: tuple[int, ...]) -> Window:
+    """Return the window around that spot which has most other spots nearby."""
+    if found.empty:
+        return window_around(shape[0] / 2, shape[1] / 2, DETAIL, shape)
+    ss, fs = found["ss"].to_numpy(), found["fs"].to_numpy()
+    near = (abs(ss - ss[:, None]) < DETAIL / 2) & (abs(fs - fs[:, None]) < DETAIL / 2)
+    best = int(near.sum(axis=1).argmax())
+    return window_around(ss[best], fs[best], DETAIL, shape)
 
 
 def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:
     """Draw a frame with its true spots, and a part of it at full resolution."""
     photons, mask = detail.image.photons, detail.image.mask
-    brightest = detail.spots.head(1)
-    ss = float(brightest["ss"].iloc[0]) if len(brightest) else photons.shape[0] / 2
-    fs = float(brightest["fs"].iloc[0]) if len(brightest) else photons.shape[1] / 2
-    window = window_around(ss, fs, DETAIL, photons.shape)
+    window = richest_window(detail.spots, photons.shape)
     with styled():
-        figure = new_figure(10, 10.6)
+        figure = new_figure(10, 9)
         (whole, close), (marked, empty) = figure.subplots(2, 2)
         picture = show_frame(whole, photons, mask, 560, "Whole frame, true spots circled")
         _circle(whole, detail.spots, 38)
@@ -298,10 +326,8 @@ def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:
             Rectangle(corner, size, size, fill=False, edgecolor=style.BLACK, linewidth=1.2)
         )
         show_window(close, photons, mask, window, "The square, pixel by pixel")
-        show_window(marked, photons, mask, window, "The same, true spots circled")
-        _circle(marked, detail.spots, 150)
-        marked.set_xlim(close.get_xlim())
-        marked.set_ylim(close.get_ylim())
+        show_window(marked, photons, mask, window, "The same, true spots with h k l")
+        _name_spots(marked, detail.spots, window)
         if detail.empty is None:
             empty.set_visible(False)
         else:
@@ -323,6 +349,25 @@ def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:
         png,
         detail.spots,
     )
+
+
+def _name_spots(axes: Axes, found: pd.DataFrame, window: Window) -> None:
+    inside = found[
+        found["fs"].between(window.fs.start, window.fs.stop)
+        & found["ss"].between(window.ss.start, window.ss.stop)
+    ]
+    _circle(axes, inside, 150)
+    for spot in inside.itertuples():
+        axes.annotate(
+            f"{spot.h} {spot.k} {spot.l}",
+            (spot.fs, spot.ss),
+            xytext=(0, 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
+            color=style.BLUE,
+            annotation_clip=True,
+        )
 
 
 def _circle(axes: Axes, spots: pd.DataFrame, area: float) -> None:

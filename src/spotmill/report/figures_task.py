@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from spotmill.report import style
-from spotmill.report.evaluations import Evaluation, Result, Task, Worst
-from spotmill.report.figures_data import conditions, draw_frames, frame_name
+from spotmill.report.evaluations import Control, DatasetResult, Evaluation, Result, Task, Worst
+from spotmill.report.figures_data import conditions, draw_frames, frame_name, spots
 from spotmill.report.inputs import Inputs
 from spotmill.report.style import Drawing, new_figure, styled, to_png
 from spotmill.report.verdict import Group
@@ -55,8 +55,9 @@ def draw_verdict(groups: Sequence[Group]) -> Drawing:
         "verdict",
         "All results side by side",
         "Accuracy with 95 % interval of every model, baseline and control, grouped by question.",
-        "Dotted: always naming the commonest class. Controls have nothing to learn from; one "
-        "far from chance would mean that the figure above it is not earned.",
+        "Dotted line: always naming the commonest class. Black tick: chance for a control. "
+        "Controls have nothing to learn from; one that misses its tick would mean that its "
+        "model has not earned its figure.",
         png,
         data,
     )
@@ -73,6 +74,9 @@ def _draw_group(axes: Axes, group: Group) -> None:
         low, high = row.result.interval
         axes.plot([100 * low, 100 * high], [place, place], color=colour, linewidth=1.6)
         axes.plot(100 * row.result.accuracy, place, marker, color=colour, markersize=6)
+        if isinstance(row.result, Control):
+            chance = 100 * row.result.chance
+            axes.plot(chance, place, "|", color=style.BLACK, markersize=11, markeredgewidth=1.6)
     first = group.rows[0].result
     if isinstance(first, Result):
         axes.axvline(100 * first.majority, color=style.GREY, linestyle=":", linewidth=1)
@@ -145,7 +149,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
     lines = -(-len(results) // columns)
     records = []
     with styled():
-        figure = new_figure(3.4 * columns, 3.3 * lines)
+        figure = new_figure(3.4 * columns, 3.5 * lines)
         grid = figure.subplots(lines, columns, squeeze=False)
         for axes, result in zip(grid.flat, results, strict=False):
             _draw_matrix(axes, result, evaluation.classes)
@@ -181,7 +185,7 @@ def _draw_matrix(axes: Axes, result: Result, classes: Sequence[str]) -> None:
     axes.set_yticks(places, classes, rotation=90, va="center")
     axes.set_xlabel("said")
     axes.set_ylabel("true")
-    axes.set_title(f"{result.name}: {100 * result.accuracy:.1f} %")
+    axes.set_title(f"{result.name}\n{result.correct} of {result.n} right")
 
 
 def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
@@ -189,7 +193,7 @@ def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
     known = {name for result in evaluation.results for name in result.per_dataset}
     names = [name for name in inputs.datasets if name in known]
     records = [
-        {"name": result.name, "dataset": name} | result.per_dataset[name].model_dump()
+        {"name": result.name, "dataset": name} | _numbers(result.per_dataset[name])
         for result in evaluation.results
         for name in names
         if name in result.per_dataset
@@ -218,6 +222,11 @@ def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
     )
 
 
+def _numbers(part: DatasetResult) -> dict[str, float | None]:
+    low, high = part.interval or (None, None)
+    return {"n": part.n, "correct": part.correct, "low": low, "high": high}
+
+
 def _draw_points(
     axes: Axes, result: Result, names: Sequence[str], offset: float, number: int
 ) -> None:
@@ -242,18 +251,18 @@ def draw_errors(inputs: Inputs, evaluation: Evaluation) -> Drawing:
     rows = [inputs.frame(worst.dataset, worst.index) for worst in shown]
     if rows:
         captions = [
-            f"{worst.dataset}   {frame_name(worst.index)}: {row['n_spots']} spots\n"
+            f"{worst.dataset}   {frame_name(worst.index)}: {spots(row)}\n"
             f"true: {worst.truth}   said: {worst.said}"
             for worst, row in zip(shown, rows, strict=True)
         ]
-        png = draw_frames(rows, captions)
+        png = draw_frames(inputs, rows, captions)
     else:
         png = _draw_words("No error on the test frames")
     return Drawing(
         f"{evaluation.task}_errors",
         "The worst errors" if wrong else "No error; the frames it was least sure of",
         "; ".join(error_words(worst) for worst in shown) or "No error on the test frames.",
-        "As above: each point is the largest pixel of a block; gaps are blue.",
+        "Each point is the largest pixel of a block; circles: true spots; blue bars: gaps.",
         png,
         pd.DataFrame([worst.model_dump() for worst in evaluation.worst]),
     )

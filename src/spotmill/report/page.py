@@ -23,6 +23,8 @@ from spotmill.report.verdict import Group, judge, percent
 # What the numbers depend on, besides Spotmill itself.
 LIBRARIES = ("numpy", "scipy", "numba", "gemmi", "h5py", "torch", "lightning", "scikit-learn")
 
+SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
 
 @dataclass(frozen=True)
 class TaskSection:
@@ -137,8 +139,9 @@ def number(value: float | None) -> str:
     if value == int(value) and abs(value) < 1e7:
         return f"{int(value):,}".replace(",", "\u202f")
     if abs(value) >= 1e7 or 0 < abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.3g}".split("e") if "e" in f"{value:.3g}" else ("", "")
-        return f"{mantissa} × 10^{int(exponent)}" if mantissa else f"{value:.3g}"
+        mantissa, exponent = f"{value:.2e}".split("e")
+        power = str(int(exponent)).translate(SUPERSCRIPT)
+        return f"{float(mantissa):g} × 10{power}"
     if abs(value) >= 100:
         return f"{value:,.0f}".replace(",", "\u202f")
     return f"{value:.3g}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BINS = 60
+BINS = 40
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Profile:
     pixels : [bin]
         Live pixels.
     measured, sigma, expected : [bin] photons per pixel and frame
-        Mean over the frames, its Poisson uncertainty, and the water image.
+        Mean over the frames, the Poisson uncertainty to expect of it, and the water image.
     frames : int
         Frames averaged.
     total, expected_total : float
@@ -83,7 +83,7 @@ def radial_profile(
         q=(edges[:-1] + edges[1:]) / 2,
         pixels=pixels,
         measured=counts / divisor / exposures,
-        sigma=np.sqrt(counts) / divisor / exposures,
+        sigma=np.sqrt(water / exposures) / divisor,
         expected=water / divisor,
         frames=frames,
         total=float(counts.sum() / exposures),

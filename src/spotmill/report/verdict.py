@@ -45,6 +45,11 @@ class Row:
     paper: str = ""
     verdict: Verdict | None = None
 
+    @property
+    def is_control(self) -> bool:
+        """Whether this is a control of a model, not an answer to the question."""
+        return self.role == "control"
+
 
 @dataclass(frozen=True)
 class Group:
@@ -55,6 +60,16 @@ class Group:
     question: str
     rows: tuple[Row, ...]
     summary: str
+
+    @property
+    def finds_hits(self) -> bool:
+        """Whether recall and specificity are known."""
+        return any(isinstance(row.result, Result) and row.result.recall for row in self.rows)
+
+    def controls(self, task: str) -> list[Control]:
+        """Return the controls of a task."""
+        rows = [row for row in self.rows if row.task == task]
+        return [row.result for row in rows if isinstance(row.result, Control)]
 
 
 def claim(task: Task) -> str:
@@ -109,8 +124,7 @@ def group_tasks(tasks: Sequence[Task]) -> list[Group]:
     """Group tasks by target, in the order in which targets first come."""
     targets = list(dict.fromkeys(task.evaluation.target for task in tasks))
     return [
-        _group(target, [t for t in tasks if t.evaluation.target == target])
-        for target in targets
+        _group(target, [t for t in tasks if t.evaluation.target == target]) for target in targets
     ]
 
 

@@ -86,6 +86,8 @@ class Network(nn.Module):
             nn.ReLU(),
             nn.Linear(width, 1),
         )
+        # Most candidates are noise: start from few spots, not from half of them.
+        nn.init.constant_(self.judge[-1].bias, -2.0)
         self.register_buffer("mean", torch.zeros(FEATURES - 1))
         self.register_buffer("spread", torch.ones(FEATURES - 1))
         # Spots wanted for a hit, and how sharply they are counted: where training starts.

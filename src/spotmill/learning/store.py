@@ -1,0 +1,116 @@
+"""Model folders: weights as safetensors, a card as JSON, the history as CSV. Nothing is unpickled."""
+
+import csv
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import nn
+
+from spotmill import __version__
+from spotmill.config import read_text
+from spotmill.errors import SpotmillError
+from spotmill.formats.atomic import atomic, write_text
+from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.training import Trained, build_network
+from spotmill.recipes import RECIPES
+from spotmill.tasks import Task
+
+WEIGHTS, CARD, HISTORY = "model.safetensors", "model.json", "history.csv"
+
+# A task and the model made for it must agree on these; the rest may differ (controls, notes).
+SHARED = ("target", "model", "settings", "input", "datasets")
+
+
+def card(
+    task: Task,
+    name: str,
+    classes: tuple[str, ...],
+    datasets: list[str],
+    counts: dict[str, int],
+    dimensions: Dimensions,
+    trained: Trained,
+) -> dict[str, Any]:
+    """Return what is to be known of a trained model."""
+    return {
+        "task": name,
+        **{key: value for key, value in task.model_dump(mode="json").items() if key != "notes"},
+        "classes": list(classes),
+        "training_datasets": datasets,
+        "n": counts,
+        "dimensions": asdict(dimensions),
+        "parameters": sum(weight.numel() for weight in trained.network.parameters()),
+        "epochs_run": len(trained.history),
+        "best_epoch": trained.best_epoch,
+        "recipe": RECIPES["train"],
+        "version": __version__,
+    }
+
+
+def save_model(folder: Path, facts: dict[str, Any], trained: Trained) -> None:
+    """Write a model folder; the card comes last, so a folder with a card is whole."""
+    state = {key: value.contiguous() for key, value in trained.network.state_dict().items()}
+    try:
+        with atomic(folder / WEIGHTS) as temporary:
+            safetensors.torch.save_file(state, temporary)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(trained.history[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(trained.history)
+        write_text(folder / HISTORY, text.getvalue())
+        write_text(folder / CARD, json.dumps(facts, indent=1) + "\n")
+    except BaseException:
+        for name in (WEIGHTS, HISTORY, CARD):
+            (folder / name).unlink(missing_ok=True)
+        raise
+
+
+def load_card(folder: Path) -> dict[str, Any]:
+    """Read the card of a model.
+
+    Raises
+    ------
+    SpotmillError
+        When it is missing or broken.
+    """
+    path = folder / CARD
+    try:
+        facts = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise SpotmillError(f"{path}: is not valid JSON; train the model again") from error
+    if not isinstance(facts, dict) or not {"dimensions", "classes", *SHARED} <= facts.keys():
+        raise SpotmillError(f"{path}: is no model card; train the model again")
+    return facts
+
+
+def load_network(folder: Path, task: Task, source: str) -> nn.Module:
+    """Load the network of a model folder, for the task that it was trained for.
+
+    Raises
+    ------
+    SpotmillError
+        When the folder is not whole, or was trained for another task.
+    """
+    facts = load_card(folder)
+    wanted = task.model_dump(mode="json")
+    for key in SHARED:
+        if facts[key] != wanted[key]:
+            raise SpotmillError(
+                f"{folder / CARD}: {key} is {facts[key]!r}, the task {source} says "
+                f"{wanted[key]!r}; train the model again"
+            )
+    sizes = facts["dimensions"]
+    dimensions = Dimensions(tuple(sizes["shape"]), sizes["outputs"], sizes["conditions"])
+    network = build_network(task, dimensions, source)
+    path = folder / WEIGHTS
+    try:
+        network.load_state_dict(safetensors.torch.load_file(path))
+    except FileNotFoundError as error:
+        raise SpotmillError(f"{path}: no such file; train the model again") from error
+    except (safetensors.SafetensorError, RuntimeError) as error:
+        raise SpotmillError(f"{path}: does not hold this model; train it again") from error
+    return network.eval()

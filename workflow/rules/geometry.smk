@@ -1,0 +1,27 @@
+rule geometry:
+    """Write the geometry of a dataset's shards, for CrystFEL."""
+    input:
+        detector=concept("detector"),
+        beam=concept("beam"),
+    output:
+        "results/images/{dataset}.geom",
+    log:
+        "logs/geometry/{dataset}.log",
+    benchmark:
+        "results/benchmarks/geometry/{dataset}.tsv"
+    conda:
+        "../../envs/spotmill.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        recipe=RECIPES["geometry"],
+        photon_energy=of_dataset("photon_energy"),
+        clen=of_dataset("clen"),
+    shell:
+        r"""
+        spotmill geometry --detector {input.detector:q} --beam {input.beam:q} \
+            --photon-energy {params.photon_energy} --clen {params.clen} \
+            --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
+        """
