@@ -1,8 +1,12 @@
 """What all tests share."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from spotmill.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -14,3 +18,67 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared here: reference structures, geometries and frames are absent")
     return folder
+
+
+def copy_tiny(folder: Path) -> Path:
+    """Copy the tiny configuration and what it needs into an empty folder."""
+    shutil.copytree(ROOT / "tests/tiny/config", folder / "config")
+    (folder / "resources").symlink_to(ROOT / "resources")
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with the tiny configuration, made the current one."""
+    monkeypatch.chdir(copy_tiny(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def spotmill() -> Callable[..., None]:
+    """Return a function that runs a subcommand and expects it to succeed."""
+
+    def run(*words: object) -> None:
+        assert main([str(word) for word in words]) == 0
+
+    return run
+
+
+def simulate_words(output: str, first: int = 0, count: int = 12, **changes: object) -> list[str]:
+    """Return the words of `spotmill simulate` for the tiny configuration."""
+    options: dict[str, object] = {
+        "detector": "config/detectors/tiny.geom",
+        "response": "config/detectors/tiny.yaml",
+        "reflections": "resources/1ic6.mtz",
+        "crystal": "config/crystals/proteinase_k.yaml",
+        "beam": "config/beams/weak.yaml",
+        "photon-energy": 6000,
+        "clen": 0.05,
+        "dataset": "A",
+        "first": first,
+        "count": count,
+        "seed": 7,
+        "output": f"peaks/{output}.h5",
+        "truth": f"truth/{output}.parquet",
+    } | {key.replace("_", "-"): value for key, value in changes.items()}
+    words = ["simulate"]
+    for key, value in options.items():
+        if value is True:
+            words.append(f"--{key}")
+        elif value is not None:
+            words += [f"--{key}", str(value)]
+    return words
+
+
+def water_words(output: str = "water.h5", **changes: object) -> list[str]:
+    """Return the words of `spotmill water` for the tiny configuration."""
+    options: dict[str, object] = {
+        "detector": "config/detectors/tiny.geom",
+        "beam": "config/beams/weak.yaml",
+        "solvent": "config/solvents/thin.yaml",
+        "photon-energy": 6000,
+        "clen": 0.05,
+        "dataset": "A",
+        "output": output,
+    } | {key.replace("_", "-"): value for key, value in changes.items()}
+    return ["water", *(str(word) for key, value in options.items() for word in (f"--{key}", value))]

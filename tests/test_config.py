@@ -42,7 +42,10 @@ def test_shipped_configuration_is_the_papers_table_1(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("nphotons: 3e8\nbeam_radius: 5e-6\nbandwidth: 0.01\nflux: 3\n", r"beam\.yaml: flux: unknown"),
+        (
+            "nphotons: 3e8\nbeam_radius: 5e-6\nbandwidth: 0.01\nflux: 3\n",
+            r"beam\.yaml: flux: unknown",
+        ),
         ("nphotons: 3e8\nbeam_radius: 5e-6\n", r"beam\.yaml: bandwidth: is required"),
         ("nphotons: -1\nbeam_radius: 5e-6\nbandwidth: 0.01\n", r"nphotons: .*greater than 0"),
         ("nphotons: .nan\nbeam_radius: 5e-6\nbandwidth: 0.01\n", r"nphotons: .*finite"),

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import write_text
@@ -96,8 +97,18 @@ def check_empty(overlay: Shard, frames: pd.DataFrame) -> None:
     if frames["is_hit"].any() or frames["photons"].any():
         raise wrong(overlay.path, "is empty, but its manifest names Bragg photons")
     for position in range(len(overlay)):
-        if overlay.read(position)[~overlay.mask].any():
-            raise wrong(overlay.path, f"frame {position} has photons in a gap")
+        check_background(overlay, position, overlay.read(position), 0)
+
+
+def check_background(overlay: Shard, position: int, image: NDArray[Any], bragg: int) -> None:
+    """Check that a frame holds its water and Bragg photons, and none in a gap."""
+    if image[~overlay.mask].any():
+        raise wrong(overlay.path, f"frame {position} has photons in a gap")
+    saturation = overlay.header.saturation
+    saturated = saturation is not None and int(image.max()) >= saturation
+    photons = int(overlay.column("background")[position]) + bragg
+    if int(image.sum(dtype=np.int64)) != photons and not saturated:
+        raise wrong(overlay.path, f"frame {position} has not the {photons} photons drawn for it")
 
 
 def check_images(frame: Any, overlay: Shard, peaks: Shard, labels: Shard) -> None:
@@ -105,15 +116,14 @@ def check_images(frame: Any, overlay: Shard, peaks: Shard, labels: Shard) -> Non
     position = int(frame["position"])
     whole, signal, label = (shard.read(position) for shard in (overlay, peaks, labels))
     threshold = labels.header.parameters["threshold"]
-    if whole[~overlay.mask].any():
-        raise wrong(overlay.path, f"frame {position} has photons in a gap")
+    bragg = int(signal.sum(dtype=np.int64))
+    if bragg != frame["photons"] and not peaks.column("n_saturated")[position]:
+        raise wrong(peaks.path, f"frame {position} has not the photons listed")
+    check_background(overlay, position, whole, bragg)
     if (whole < signal).any():
-        raise wrong(overlay.path, f"frame {position} lacks photons of its peaks")
+        raise wrong(overlay.path, f"frame {position} lacks photons of its peaks ({peaks.path})")
     if not np.array_equal(label, signal >= threshold):
         raise wrong(labels.path, f"frame {position} is not the label of its peaks")
-    saturated = peaks.column("n_saturated")[position] > 0
-    if int(signal.sum(dtype=np.int64)) != frame["photons"] and not saturated:
-        raise wrong(peaks.path, f"frame {position} has not the photons listed")
 
 
 def check_truth(frame: Any, spots: pd.DataFrame, min_spots: int, min_photons: int) -> None:

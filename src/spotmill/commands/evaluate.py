@@ -1,0 +1,66 @@
+r"""Evaluate a model beside baselines and controls.
+
+Example::
+
+    spotmill evaluate --task config/tasks/hit.yaml --split results/splits/hit.parquet \
+        --model results/models/hit --water results/images/water/01.h5 \
+        --detector config/detectors/eiger4m.geom --output results/evaluation/hit
+
+Where a control comes out clearly off chance (its 99.9 % interval excludes it), the
+evaluation is still written, so that it can be looked at, but the command fails.
+"""
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+
+from spotmill.commands.train import add_task
+from spotmill.errors import SpotmillError
+from spotmill.formats.atomic import atomic, write_text
+from spotmill.recipes import RECIPES
+from spotmill.tasks import Task, task_name
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spotmill evaluate`."""
+    add_task(parser)
+    parser.add_argument("--model", type=Path, required=True, help="folder of the trained model")
+    parser.add_argument("--water", type=Path, required=True, help="expected water image (.h5)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the evaluation")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `spotmill evaluate`."""
+    import pandas as pd
+
+    from spotmill.learning.evaluation import complaint, evaluate
+    from spotmill.learning.setup import open_task
+    from spotmill.learning.store import load_card, load_network
+    from spotmill.learning.training import use_threads
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    started = time.perf_counter()
+    task = Task.read(args.task)
+    use_threads(args.threads)
+    setup = open_task(task, args.split, args.detector, str(args.task))
+    facts = load_card(args.model)
+    if facts["classes"] != list(setup.frames.classes):
+        raise SpotmillError(
+            f"{args.model}: was trained for {facts['classes']}, the split has "
+            f"{list(setup.frames.classes)}; train the model again"
+        )
+    network = load_network(args.model, task, str(args.task))
+    evaluation, predictions = evaluate(setup, network, args.water, str(args.task))
+    evaluation = {"task": task_name(args.task), **evaluation, "recipe": RECIPES["evaluate"]}
+    evaluation["seconds"] = {
+        "train": facts["seconds"],
+        "evaluate": round(time.perf_counter() - started, 1),
+    }
+    with atomic(args.output / "predictions.parquet") as temporary:
+        pd.DataFrame(predictions).to_parquet(temporary, index=False)
+    write_text(args.output / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
+    problem = complaint(evaluation)
+    if problem:
+        raise SpotmillError(f"{args.output / 'evaluation.json'}: {problem}")

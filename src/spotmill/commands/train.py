@@ -1,0 +1,83 @@
+r"""Train the model of a task.
+
+Example::
+
+    spotmill train --task config/tasks/hit.yaml --split results/splits/hit.parquet \
+        --detector config/detectors/eiger4m.geom --output results/models/hit
+
+A run that was killed goes on from its last whole epoch, with the same result.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from spotmill.errors import SpotmillError
+from spotmill.recipes import RECIPES
+from spotmill.splits import SIDES
+from spotmill.tasks import Task, task_name
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spotmill train`."""
+    add_task(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
+
+
+def add_task(parser: argparse.ArgumentParser) -> None:
+    """Add what training and evaluation both read."""
+    parser.add_argument("--task", type=Path, required=True, help="task file (.yaml)")
+    parser.add_argument("--split", type=Path, required=True, help="frames of the task (.parquet)")
+    parser.add_argument("--detector", type=Path, required=True, help="geometry file (.geom)")
+    parser.add_argument("--threads", type=int, default=2, help="processor cores (default 2)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `spotmill train`."""
+    from spotmill.learning.encoders import EncodedFrames
+    from spotmill.learning.setup import open_task
+    from spotmill.learning.store import card, save_model
+    from spotmill.learning.training import fit, use_threads
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    started = time.perf_counter()
+    task = Task.read(args.task)
+    name = task_name(args.task)
+    use_threads(args.threads)
+    setup = open_task(task, args.split, args.detector, str(args.task))
+    frames = setup.frames
+    checkpoints = args.output / f".checkpoints-{fingerprint(task, args)}"
+    trained = fit(
+        task,
+        EncodedFrames(setup.images, setup.encoder, frames.truth),
+        (frames.rows("train"), frames.rows("validation")),
+        frames.truth,
+        setup.condition,
+        setup.dimensions,
+        str(args.task),
+        checkpoints,
+    )
+    counts = {side: len(frames.rows(side)) for side in SIDES}
+    datasets = sorted(set(frames.dataset.tolist()))
+    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
+    facts["seconds"] = round(time.perf_counter() - started, 1)
+    save_model(args.output, facts, trained)
+    for left in args.output.glob(".checkpoints-*"):
+        shutil.rmtree(left)
+
+
+def fingerprint(task: Task, args: argparse.Namespace) -> str:
+    """Return a hash of all that a checkpoint depends on, so that none of another run is used."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(json.dumps(task.model_dump(mode="json"), sort_keys=True).encode())
+    for path in (args.split, args.detector):
+        try:
+            digest.update(path.read_bytes())
+        except OSError as error:
+            raise SpotmillError(f"{path}: cannot be read; check the name") from error
+    digest.update(f"{RECIPES['train']} {args.threads}".encode())
+    return digest.hexdigest()
