@@ -17,6 +17,7 @@ from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.tables import MANIFEST, SPOTS, write_table
 from spotmill.report.evaluations import Evaluation, Task, read_tasks
+from spotmill.report.figures_frames import richest_window
 from spotmill.report.pictures import STEPS, levels, max_pool, pool_factor, window_around
 from spotmill.report.radial import radial_profile
 from spotmill.report.verdict import group_tasks, judge
@@ -88,7 +89,7 @@ def evaluation(**changes: object) -> dict:
                 recall=share,
                 specificity=share,
             ),
-            result("largest pixel", [[45, 5], [5, 45]], [0.83, 0.94]),
+            result("largest pixel", [[45, 5], [5, 45]], [0.83, 0.94], explained=f"is {SCRIPT}"),
         ],
         "controls": [control],
         "worst": [
@@ -283,15 +284,16 @@ def test_every_figure_is_embedded_and_on_disk_with_its_data(report: Path, page: 
     embedded = {base64.b64decode(str(p["src"]).split(",")[1]) for p in pictures}
     assert embedded == {(report / f"figures/{name}.png").read_bytes() for name in names}
     assert all(p["alt"] for p in pictures)
-    for name in names - {"energy_errors"}:
-        assert len(pd.read_csv(report / f"figures/{name}.csv")) > 0
+    for name in names:
+        table = pd.read_csv(report / f"figures/{name}.csv")
+        assert (len(table) == 0) == (name == "energy_errors"), name
     assert {path.stem for path in (report / "figures").iterdir()} == names
 
 
 def test_texts_are_escaped(report: Path, page: Page) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     assert "<script" not in text
-    assert "".join(page.text).count(SCRIPT) >= 4
+    assert "".join(page.text).count(SCRIPT) >= 5
 
 
 def test_page_speaks_of_no_place_and_is_the_same_twice(report: Path, workplace: Path) -> None:
@@ -399,7 +401,10 @@ def control_off_chance() -> list[dict]:
     ("changes", "reason"),
     [
         ({"controls": []}, "no control was run"),
-        ({"controls": control_off_chance()}, "“shuffled_labels” scores 90.0 % where chance is 50"),
+        (
+            {"controls": control_off_chance()},
+            "“shuffled_labels” scores 90.0\u00a0%",
+        ),
         ({"results": [result("m", [[30, 20], [20, 30]], [0.5, 0.7])]}, "no better than always"),
         (
             {
@@ -408,7 +413,7 @@ def control_off_chance() -> list[dict]:
                     result("b", [[50, 0], [0, 50]], [0.96, 1.0]),
                 ]
             },
-            "below the classical baseline “b” (100.0 %)",
+            "below the classical baseline “b” (100.0\u00a0%)",
         ),
     ],
 )
@@ -449,6 +454,13 @@ def test_window_stays_within_the_frame() -> None:
     window = window_around(2, 79, 20, SHAPE)
     assert (window.ss, window.fs) == (slice(0, 20), slice(60, 80))
     assert window_around(5, 5, 500, SHAPE).extent == (0, 80, 90, 0)
+
+
+def test_window_goes_where_most_spots_are() -> None:
+    spots = pd.DataFrame({"ss": [900.0, 300.0, 310.0, 330.0], "fs": [100.0, 500.0, 520.0, 540.0]})
+    window = richest_window(spots, (1000, 1000))
+    assert (window.ss, window.fs) == (slice(220, 380), slice(420, 580))
+    assert richest_window(spots.head(0), SHAPE).extent == (0, 80, 90, 0)
 
 
 def test_radial_profile_of_a_known_image() -> None:

@@ -7,12 +7,13 @@ import csv
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from spotmill.distributions import Distribution, Drawn
 from spotmill.errors import SpotmillError
+from spotmill.model import Model, read_text
 
 # Pattern frames are numbered from 0 and empty frames from here, so that (dataset, index)
 # names one frame for ever, however far a dataset grows.
@@ -24,91 +25,67 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class Model(BaseModel):
-    """A part of the configuration that can be read from a YAML file of its own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Read the model from a YAML file.
-
-        Raises
-        ------
-        SpotmillError
-            When the file is missing, is not YAML, or has a wrong or unknown key.
-        """
-        return cls.parse(read_yaml(path), path)
-
-    @classmethod
-    def parse(cls, values: Any, source: str | Path) -> Self:
-        """Build the model from plain values; `source` names their origin in messages."""
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise SpotmillError(f"{source}: {first_problem(error, cls)}") from error
-
-
-def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Put the first problem of a validation into one line that names key and remedy."""
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
-        return f"{key}: unknown key; known here: {known}"
-    if problem["type"] == "missing":
-        return f"{key}: is required; add it"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    shown = "" if isinstance(given, dict) else f" (given: {str(given)[:80]!r})"
-    return f"{key}: {message}{shown}"
-
-
-def read_yaml(path: str | Path) -> Any:
-    """Read a YAML file; raise SpotmillError where that fails."""
-    return parse_yaml(read_text(path), path)
-
-
-def parse_yaml(text: str, source: str | Path) -> Any:
-    """Parse YAML text; `source` names its origin in messages."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}:" if mark else ""
-        raise SpotmillError(
-            f"{source}:{line} is not valid YAML; mend its indentation or quotes"
-        ) from error
-
-
-def read_text(path: str | Path) -> str:
-    """Read a UTF-8 text file; raise SpotmillError where that fails."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SpotmillError(f"{path}: no such file; check the name and the folder") from error
-    except IsADirectoryError as error:
-        raise SpotmillError(f"{path}: is a folder; name a file") from error
-    except PermissionError as error:
-        raise SpotmillError(f"{path}: cannot be read; check its permissions") from error
-    except UnicodeDecodeError as error:
-        raise SpotmillError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
-
-
 class Beam(Model):
     """One pulse of the beam, but for its photon energy, which a dataset sets."""
 
     nphotons: PositiveFloat = Field(description="photons in one pulse")
-    beam_radius: PositiveFloat = Field(lt=1, description="radius of the (flat, round) beam, m")
-    bandwidth: PositiveFloat = Field(
-        le=0.5, description="full width of the spectrum over its centre (0.01 is 1 %)"
+    beam_radius: PositiveFloat = Field(
+        lt=0.1, description="radius of a flat round beam, or 1/e^2 radius of a Gaussian one, m"
     )
-    spectrum: Literal["tophat"] = Field("tophat", description="shape of the spectrum")
+    profile: Literal["bathed", "flat", "gaussian"] = Field(
+        "bathed",
+        description="bathed: the whole crystal sees the fluence nphotons / (pi beam_radius^2), "
+        "as in pattern_sim; flat or gaussian: the overlap of beam and crystal is computed",
+    )
+    offset: tuple[float, float] = Field(
+        (0.0, 0.0), description="x and y of the beam from the crystal's centre, m (not if bathed)"
+    )
+    spectrum: Literal["tophat", "gaussian", "sase", "twocolour", "file"] = Field(
+        "tophat", description="shape of the spectrum"
+    )
+    bandwidth: PositiveFloat = Field(
+        le=0.5,
+        description="relative width: full width (tophat, sase), full width at half maximum "
+        "(gaussian, each line of twocolour); for a file what CrystFEL is told",
+    )
+    n_spikes: int | None = Field(None, ge=1, le=1000, description="number of spikes (sase only)")
+    spike_width: PositiveFloat | None = Field(
+        None, le=0.1, description="relative full width at half maximum of a spike (sase only)"
+    )
+    separation: PositiveFloat | None = Field(
+        None, description="of the two lines, eV (twocolour only)"
+    )
+    spectrum_file: str | None = Field(
+        None,
+        min_length=1,
+        description="two columns, eV (or keV under CrystFEL's header) and density (file only)",
+    )
+    divergence: float = Field(
+        0.0, ge=0, lt=0.1, description="standard deviation on each axis, rad"
+    )
     polarisation: Fraction | None = Field(
         1.0,
         description="fraction polarised along x (horizontal); 0.5 is unpolarised; "
         "null leaves the polarisation factor out",
     )
+
+    @model_validator(mode="after")
+    def _keys_belong_to_spectrum(self) -> Self:
+        needed = {
+            "sase": ("n_spikes", "spike_width"),
+            "twocolour": ("separation",),
+            "file": ("spectrum_file",),
+        }
+        for shape, keys in needed.items():
+            for key in keys:
+                given = getattr(self, key) is not None
+                if given and shape != self.spectrum:
+                    raise ValueError(f"{key} is not for spectrum {self.spectrum}; remove it")
+                if not given and shape == self.spectrum:
+                    raise ValueError(f"{key} is required by spectrum {self.spectrum}; add it")
+        if self.profile == "bathed" and self.offset != (0.0, 0.0):
+            raise ValueError("offset does not belong to profile bathed; remove it")
+        return self
 
 
 class Crystal(Model):
@@ -127,7 +104,24 @@ class Crystal(Model):
     space_group: str | None = Field(
         None, description="Hermann-Mauguin name, checked against the file"
     )
-    size: PositiveFloat = Field(lt=1e-2, description="edge of the cube-shaped crystal, m")
+    shape: Literal["box", "sphere", "gaussian"] = Field(
+        "box", description="cube, sphere, or cloud with a Gaussian density"
+    )
+    size: Drawn = Field(
+        description="edge of the cube, diameter of the sphere, or full width at half maximum, m; "
+        "a number or a distribution"
+    )
+    mosaicity: Drawn = Field(
+        Distribution(constant=0.0),
+        description="standard deviation of the blocks' orientations, degrees; a number or a "
+        "distribution",
+    )
+    per_frame: tuple[Fraction, ...] = Field(
+        (0.0, 1.0),
+        min_length=1,
+        max_length=21,
+        description="probabilities of 0, 1, 2 ... crystals in a frame",
+    )
     d_min: float = Field(1.6, ge=0.5, le=50, description="resolution of the reflections, Å")
 
     @field_validator("cell")
@@ -136,6 +130,29 @@ class Crystal(Model):
         if cell and (min(cell[:3]) <= 0 or not all(0 < angle < 180 for angle in cell[3:])):
             raise ValueError("needs three lengths above 0 (Å) and three angles of 0 to 180 degrees")
         return cell
+
+    @field_validator("size")
+    @classmethod
+    def _size_in_metres(cls, size: Distribution) -> Distribution:
+        low, high = size.bounds
+        if low <= 0 or high >= 1e-2:
+            raise ValueError("must stay above 0 and below 0.01 m; give metres")
+        return size
+
+    @field_validator("mosaicity")
+    @classmethod
+    def _mosaicity_in_degrees(cls, mosaicity: Distribution) -> Distribution:
+        low, high = mosaicity.bounds
+        if low < 0 or high > 10:
+            raise ValueError("must stay between 0 and 10 degrees")
+        return mosaicity
+
+    @field_validator("per_frame")
+    @classmethod
+    def _probabilities_add_up(cls, per_frame: tuple[float, ...]) -> tuple[float, ...]:
+        if not math.isclose(sum(per_frame), 1.0, abs_tol=1e-9):
+            raise ValueError("the probabilities of 0, 1, 2 ... crystals must add up to 1")
+        return per_frame
 
 
 class Solvent(Model):
@@ -181,6 +198,43 @@ class Response(Model):
     )
 
 
+class Randomise(Model):
+    """What differs from frame to frame besides orientation and noise; by default nothing."""
+
+    photon_energy: Drawn = Field(Distribution(constant=0.0), description="shift, eV")
+    clen: Drawn = Field(Distribution(constant=0.0), description="shift, m")
+    beam_x: Drawn = Field(
+        Distribution(constant=0.0), description="shift of the beam's centre along x, m"
+    )
+    beam_y: Drawn = Field(
+        Distribution(constant=0.0), description="shift of the beam's centre along y, m"
+    )
+    tilt_x: Drawn = Field(
+        Distribution(constant=0.0), description="turn of the detector about x, degrees"
+    )
+    tilt_y: Drawn = Field(
+        Distribution(constant=0.0), description="turn of the detector about y, degrees"
+    )
+    flux: Drawn = Field(Distribution(constant=1.0), description="factor on all photons")
+    signal: Drawn = Field(Distribution(constant=1.0), description="factor on the Bragg photons")
+    background: Drawn = Field(
+        Distribution(constant=1.0), description="factor on the background (thickness of water)"
+    )
+
+    @field_validator("flux", "signal", "background")
+    @classmethod
+    def _factors_are_positive(cls, factor: Distribution) -> Distribution:
+        if factor.bounds[0] < 0:
+            raise ValueError("a factor must not fall below 0 (a normal law is cut at 6 deviations)")
+        return factor
+
+    @property
+    def moves_geometry(self) -> bool:
+        """True where energy or geometry differ from frame to frame."""
+        names = ("photon_energy", "clen", "beam_x", "beam_y", "tilt_x", "tilt_y")
+        return any(getattr(self, name).bounds != (0.0, 0.0) for name in names)
+
+
 class Hit(Model):
     """When a frame counts as a hit: enough true spots with enough drawn photons."""
 
@@ -214,6 +268,7 @@ class Dataset(Model):
     beam: str | None = Field(None, description="overrides `beam`")
     crystal: str | None = Field(None, description="overrides `crystal`")
     solvent: str | None = Field(None, description="overrides `solvent`")
+    randomise: str | None = Field(None, description="overrides `randomise`")
 
     @field_validator("dataset")
     @classmethod
@@ -236,6 +291,9 @@ class Config(Model):
     beam: str = Field("config/beams/cxls.yaml", description="beam file")
     crystal: str = Field("config/crystals/proteinase_k.yaml", description="crystal file")
     solvent: str = Field("config/solvents/water_sheet.yaml", description="solvent file")
+    randomise: str | None = Field(
+        None, description="file of what differs from frame to frame; null: nothing"
+    )
     hit: Hit = Field(Hit(), description="what counts as a hit")
     split: Split = Field(Split(), description="shares of the frames")
     tasks: tuple[str, ...] = Field((), description="task files to train, evaluate and report")

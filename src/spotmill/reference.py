@@ -8,7 +8,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from spotmill.config import Beam, Config, Crystal, Dataset, Hit, Model, Response, Solvent, Split
+from spotmill.config import Beam, Config, Crystal, Dataset, Hit, Response, Solvent, Split
+from spotmill.model import Model
 from spotmill.tasks import Task
 
 FILES: tuple[tuple[str, str, type[Model]], ...] = (

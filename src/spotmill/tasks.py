@@ -8,9 +8,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spotmill.config import NAME, Model, PositiveFloat
+from spotmill.config import NAME, PositiveFloat
 from spotmill.errors import SpotmillError
 from spotmill.learning.registry import MODELS
+from spotmill.model import Model
 
 Target = Literal["hit", "photon_energy", "camera_length"]
 

@@ -22,13 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_frames, add_output
-from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response, parse_yaml, read_text
+from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
 from spotmill.formats.orientations import read_orientations
 from spotmill.formats.reflections import read_reflections
 from spotmill.formats.tables import FRAMES, SPOTS, write_table
+from spotmill.model import parse_yaml, read_text
 from spotmill.physics.diffraction import (
     Footprint,
     ReflectionTable,

@@ -10,6 +10,7 @@ dataset or choosing others moves no frame, and a frame is on the same side in ev
 """
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,7 +81,7 @@ def select(table: pa.Table, task: Task, source: Path) -> pa.Table:
 def check_frames(table: pa.Table, task: Task, source: Path) -> None:
     """Raise SpotmillError where a frame stands twice or the target takes fewer than two values."""
     identities = list(zip(table["dataset"].to_pylist(), table["index"].to_pylist(), strict=True))
-    for first, second in zip(identities, identities[1:], strict=False):
+    for first, second in pairwise(identities):
         if first == second:
             raise SpotmillError(
                 f"--manifest: frame {first[1]} of dataset {first[0]} stands there twice; "

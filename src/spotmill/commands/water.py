@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import NAME, Beam, Solvent, parse_yaml, read_text
+from spotmill.config import NAME, Beam, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
+from spotmill.model import parse_yaml, read_text
 from spotmill.physics.units import check_clen, check_photon_energy
 from spotmill.physics.water import expected_water
 from spotmill.recipes import RECIPES

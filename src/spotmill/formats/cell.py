@@ -4,10 +4,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import write_text
 from spotmill.formats.point_groups import CENTRINGS, HOLOHEDRIES, UNIQUE_AXES, lattice_of
+from spotmill.model import read_text
 from spotmill.physics.reflections import Cell, Reflections, find_space_group
 
 FIRST_LINE = "CrystFEL unit cell file version 1.0"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.geom_assembly import (
     Entries,
@@ -40,6 +39,7 @@ from spotmill.formats.geom_values import (
     parse_vector,
     parse_word,
 )
+from spotmill.model import read_text
 
 PANEL_DIRECTIVES: dict[str, Callable[[str], Any]] = {
     "min_fs": parse_index,

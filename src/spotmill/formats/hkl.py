@@ -10,7 +10,6 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import write_text
 from spotmill.formats.cell import CellFile, read_cell
@@ -25,6 +24,7 @@ from spotmill.formats.point_groups import (
     symmorphic_group,
     with_inversion,
 )
+from spotmill.model import read_text
 from spotmill.physics.reflections import (
     LARGEST_INDEX,
     Reflections,

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
+from spotmill.model import read_text
 from spotmill.physics.orientations import unit_quaternion
 
 

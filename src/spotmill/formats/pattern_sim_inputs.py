@@ -11,9 +11,9 @@ import gemmi
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.cell import read_cell
+from spotmill.model import read_text
 from spotmill.physics.reflections import Cell
 
 SPECTRUM_HEADER = "# energy/keV current/A"

@@ -6,9 +6,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-# Photons a pixel count as background at most; what a spot adds to its block stays small.
-CLIP = 1
-
 
 class Candidates(NamedTuple):
     """Local maxima of a frame, the most significant first.
@@ -77,31 +74,32 @@ def find_candidates(
 def block_means(
     image: NDArray[np.integer], mask: NDArray[np.bool_], block: int
 ) -> NDArray[np.float64]:
-    """Return the background of each block: photons a live pixel, clipped at `CLIP` a pixel.
+    """Return the background of each block: lit pixels a live pixel.
 
-    Half a photon is added to each block: an empty block has a background, too.
+    Pixels are counted and not photons, so that a spot adds little to its block. Half a
+    pixel is added: an empty block has a background, too.
     """
-    clipped, live = _block_sums(image, mask, block)
-    return np.asarray((clipped + 0.5) / np.maximum(live, 1))
+    lit, live = _block_sums(image, mask, block)
+    return np.asarray((lit + 0.5) / np.maximum(live, 1))
 
 
 @njit(cache=True)
 def _block_sums(image: Any, mask: Any, block: int) -> tuple[Any, Any]:
-    """Return clipped photons and live pixels of each block."""
+    """Return lit and live pixels of each block."""
     n_ss, n_fs = image.shape
     size = ((n_ss + block - 1) // block, (n_fs + block - 1) // block)
-    clipped = np.zeros(size, np.int64)
+    lit = np.zeros(size, np.int64)
     live = np.zeros(size, np.int64)
     for i in range(size[0]):
         for j in range(size[1]):
-            photons, pixels = 0, 0
+            bright, pixels = 0, 0
             for ss in range(i * block, min((i + 1) * block, n_ss)):
                 for fs in range(j * block, min((j + 1) * block, n_fs)):
                     if mask[ss, fs]:
                         pixels += 1
-                        photons += min(np.int64(image[ss, fs]), CLIP)
-            clipped[i, j], live[i, j] = photons, pixels
-    return clipped, live
+                        bright += 1 if image[ss, fs] > 0 else 0
+            lit[i, j], live[i, j] = bright, pixels
+    return lit, live
 
 
 @njit(cache=True)
@@ -151,9 +149,10 @@ def _is_largest(image: Any, mask: Any, ss: int, fs: int, near: int) -> bool:
 
 
 @njit(cache=True)
-def _sum(image: Any, mask: Any, ss: int, fs: int, reach: int) -> tuple[int, int]:
+def _sum(image: Any, mask: Any, ss: int, fs: int, reach: int) -> tuple[Any, Any]:
     """Return photons and number of the live pixels up to `reach` from a pixel."""
-    photons, live = 0, 0
+    photons = np.int64(0)
+    live = 0
     for a in range(max(ss - reach, 0), min(ss + reach + 1, image.shape[0])):
         for b in range(max(fs - reach, 0), min(fs + reach + 1, image.shape[1])):
             if mask[a, b]:

@@ -104,9 +104,7 @@ def run_control(name: str, what: str, task: Task, setting: Setting, source: str)
         f"{source}: control {name}",
     )
     said = judge(
-        lambda side: predict(
-            trained.network, setting.frames, setting.rows[side], task.batch_size
-        ),
+        lambda side: predict(trained.network, setting.frames, setting.rows[side], task.batch_size),
         setting.truth[setting.rows["validation"]],
         task,
     )[0]

@@ -1,6 +1,6 @@
 """What is made of a frame before it enters a network, kept small enough to stay in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,31 +25,22 @@ Encoded = tuple[NDArray[Any], ...]
 
 
 class Encoder(Protocol):
-    """Turns a frame into what a network reads, in two steps.
+    """Turns a frame into what a network reads, in two steps."""
 
-    Attributes
-    ----------
-    shape
-        Of one tensor.
-    """
-
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what a network reads of one frame."""
 
     def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
         """Return the compact form of an image [ss, fs], computed once a frame."""
 
-    def tensor(self, encoded: Encoded) -> Tensor:
-        """Return the tensor of a compact form, made at every step."""
+    def batch(self, encoded: Sequence[Encoded]) -> Tensor:
+        """Return the tensor [n, ...] of n compact forms, made at every step."""
 
 
 @dataclass(frozen=True)
 class View:
-    """The detector as encoders see it: the shape of its frames, and radii where it is known.
-
-    Attributes
-    ----------
-    shape : (ss, fs)
-    """
+    """The detector as encoders see it."""
 
     detector: Detector
 
@@ -111,19 +102,26 @@ class WholeFrame:
             flat, photons = sum_equal(binned, photons)
         return flat.astype(np.int32), photons.astype(np.float32)
 
-    def tensor(self, encoded: Encoded) -> Tensor:
-        """Return the dense frame."""
-        frame = np.zeros(self._size[0] * self._size[1], dtype=np.float32)
-        frame[encoded[0]] = encoded[1]
-        return torch.from_numpy(frame).view(self.shape)
+    def batch(self, encoded: Sequence[Encoded]) -> Tensor:
+        """Return dense frames [n, 1, ss, fs]."""
+        # One array for all: stacking frame by frame would write every pixel twice.
+        frames = np.zeros((len(encoded), self._size[0] * self._size[1]), dtype=np.float32)
+        for frame, (pixels, photons) in zip(frames, encoded, strict=True):
+            frame[pixels] = photons
+        return torch.from_numpy(frames).view(len(encoded), *self.shape)
+
+
+def stack(encoded: Sequence[Encoded]) -> Tensor:
+    """Return arrays that are already what a network reads, stacked."""
+    return torch.from_numpy(np.stack([arrays[0] for arrays in encoded]))
 
 
 def sum_equal(
     keys: NDArray[np.int64], values: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return the distinct keys and the sums of the values under each."""
     distinct, where = np.unique(keys, return_inverse=True)
-    return distinct, np.bincount(where, weights=values, minlength=len(distinct))
+    return distinct, np.bincount(where, weights=values.astype(np.float64))
 
 
 def full_resolution(task_input: Input, model: str) -> None:
@@ -167,7 +165,12 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
 
     def inputs(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the tensors of some frames, stacked."""
-        return torch.stack([self[row][0] for row in rows.tolist()])
+        return self._encoder.batch([self._encoded(row) for row in rows.tolist()])
+
+    def forget(self) -> None:
+        """Give the memory of the encoded frames back."""
+        self._kept.clear()
+        self._room = KEPT_BYTES
 
     def _keep(self, number: int, encoded: Encoded) -> None:
         size = sum(array.nbytes for array in encoded)
@@ -175,10 +178,19 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
             self._kept[number] = encoded
             self._room -= size
 
-    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        """Return tensor and class of a frame."""
+    def _encoded(self, number: int) -> Encoded:
         encoded = self._kept.get(number)
         if encoded is None:
             encoded = self._encoder.encode(*self._images.read(number))
             self._keep(number, encoded)
-        return self._encoder.tensor(encoded), torch.tensor(self._truth[number])
+        return encoded
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return tensor and class of one frame."""
+        inputs, truth = self.__getitems__([number])
+        return inputs[0], truth[0]
+
+    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
+        """Return tensors [n, ...] and classes [n] of a batch; torch's loaders prefer it."""
+        encoded = [self._encoded(number) for number in numbers]
+        return self._encoder.batch(encoded), torch.from_numpy(self._truth[numbers])

@@ -93,7 +93,9 @@ def read_frames(path: str | Path, task: Task) -> Frames:
     )
     for side in SIDES:
         if not len(frames.rows(side)):
-            raise SpotmillError(f"{path}: has no frame for {side}; add patterns, or raise its share")
+            raise SpotmillError(
+                f"{path}: has no frame for {side}; add patterns, or raise its share"
+            )
     missing = set(range(len(frames.classes))) - set(frames.truth[frames.rows("train")].tolist())
     if missing or len(frames.classes) < 2:
         name = frames.classes[min(missing)] if missing else "second class"

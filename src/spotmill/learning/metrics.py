@@ -14,7 +14,10 @@ LEVEL = 0.95
 
 
 def wilson(correct: int, n: int, level: float = LEVEL) -> list[float]:
-    """Return Wilson's score interval of a share (J. Am. Stat. Assoc. 22, 209, 1927); [0, 1] for n = 0."""
+    """Return Wilson's score interval of a share; [0, 1] for n = 0.
+
+    E. B. Wilson, J. Am. Stat. Assoc. 22, 209 (1927).
+    """
     if n == 0:
         return [0.0, 1.0]
     interval = binomtest(correct, n).proportion_ci(confidence_level=level, method="wilson")

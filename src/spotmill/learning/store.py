@@ -1,4 +1,4 @@
-"""Model folders: weights as safetensors, a card as JSON, the history as CSV. Nothing is unpickled."""
+"""Model folders: weights as safetensors, card as JSON, history as CSV; nothing is unpickled."""
 
 import csv
 import io
@@ -12,11 +12,11 @@ import safetensors.torch
 from torch import nn
 
 from spotmill import __version__
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.training import Trained, build_network
+from spotmill.model import read_text
 from spotmill.recipes import RECIPES
 from spotmill.tasks import Task
 

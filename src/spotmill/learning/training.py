@@ -3,7 +3,7 @@
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,10 @@ def fit(
     """
     train, validation = sides
     network = build_network(task, dimensions, source)
-    if hasattr(network, "prepare"):
+    prepare: Callable[..., None] | None = getattr(network, "prepare", None)
+    if prepare is not None:
         with torch.no_grad():
-            network.prepare(
+            prepare(
                 frames.inputs(train),
                 torch.from_numpy(truth[train]),
                 torch.from_numpy(condition[train]),
@@ -119,14 +120,12 @@ def fit(
     state = resume_point(checkpoints) if checkpoints else None
     if checkpoints:
         callbacks.append(
-            ModelCheckpoint(
-                checkpoints, save_top_k=0, save_last=True, save_on_train_epoch_end=True
-            )
+            ModelCheckpoint(checkpoints, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
         )
     order = Shuffled(train, task.seed)
     loaders = (
-        DataLoader(frames, batch_size=task.batch_size, sampler=order),
-        DataLoader(frames, batch_size=task.batch_size, sampler=InOrder(validation)),
+        loader(frames, order, task.batch_size),
+        loader(frames, InOrder(validation), task.batch_size),
     )
     with quiet():
         trainer = pl.Trainer(
@@ -171,8 +170,7 @@ def predict(
     """Return the probabilities [n, classes] that a network gives to rows of frames."""
     network.eval()
     batches = [
-        probabilities(network(inputs))
-        for inputs, _ in DataLoader(frames, batch_size=batch_size, sampler=InOrder(rows))
+        probabilities(network(inputs)) for inputs, _ in loader(frames, InOrder(rows), batch_size)
     ]
     return torch.cat(batches).numpy()
 
@@ -185,6 +183,18 @@ def probabilities(logits: Tensor) -> Tensor:
     return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
 
 
+def loader(
+    frames: EncodedFrames, rows: "InOrder", batch_size: int
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Return batches of rows; they come from `EncodedFrames` whole, so nothing is collated."""
+    return DataLoader(frames, batch_size=batch_size, sampler=rows, collate_fn=as_it_is)
+
+
+def as_it_is(batch: Any) -> Any:
+    """Return what it is given."""
+    return batch
+
+
 class Classifier(pl.LightningModule):
     """A network with its loss and optimiser."""
 
@@ -195,9 +205,7 @@ class Classifier(pl.LightningModule):
         self.network = network
         self._task = task
         self._weights = class_weights(truth, classes) if task.balance else None
-        self._losses = nn.ModuleDict(
-            {"train_loss": MeanMetric(), "validation_loss": MeanMetric()}
-        )
+        self._train_loss, self._validation_loss = MeanMetric(), MeanMetric()
         self._right = MeanMetric()
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -214,7 +222,7 @@ class Classifier(pl.LightningModule):
         inputs, truth = batch
         logits = self.network(inputs)
         loss = self.loss(logits, truth)
-        metric = self._losses[f"{side}_loss"]
+        metric = self._train_loss if side == "train" else self._validation_loss
         metric.update(loss.detach(), len(truth))
         self.log(f"{side}_loss", metric, on_step=False, on_epoch=True, batch_size=len(truth))
         return loss, logits
@@ -238,7 +246,9 @@ class Classifier(pl.LightningModule):
         )
         if task.schedule is None:
             return {"optimizer": optimiser}
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, **task.schedule.model_dump())
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimiser, **task.schedule.model_dump()
+        )
         return {
             "optimizer": optimiser,
             "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"},
@@ -334,7 +344,7 @@ class Shuffled(InOrder):
         return iter([self._rows[place] for place in rng.permutation(len(self._rows))])
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801, reads as a statement
+class quiet(warnings.catch_warnings):
     """Silence what Lightning says of every small run, and nothing else."""
 
     def __enter__(self) -> Any:

@@ -4,14 +4,12 @@ from pathlib import Path
 
 from spotmill.formats.atomic import atomic, write_text
 from spotmill.report.figures_data import (
-    choose_detail,
     dataset_table,
     draw_datasets,
-    draw_detail,
-    draw_gallery,
     draw_radial,
     measure_water,
 )
+from spotmill.report.figures_frames import choose_detail, draw_detail, draw_gallery
 from spotmill.report.figures_task import draw_task, draw_verdict
 from spotmill.report.inputs import Inputs
 from spotmill.report.page import Contents, TaskSection, render

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from pydantic import ConfigDict, Field
 
-from spotmill.config import Model, read_text
 from spotmill.errors import SpotmillError
+from spotmill.model import Model, read_text
 
 Interval = tuple[float, float]
 
@@ -48,8 +48,10 @@ class Result(Stored):
     interval: Interval
     confusion: list[list[int]]
     per_dataset: dict[str, DatasetResult]
+    explained: str = ""
     recall: Share | None = None
     specificity: Share | None = None
+    auroc: float | None = None
 
     @property
     def majority(self) -> float:

@@ -9,12 +9,14 @@ from matplotlib.lines import Line2D
 
 from spotmill.report import style
 from spotmill.report.evaluations import Control, DatasetResult, Evaluation, Result, Task, Worst
-from spotmill.report.figures_data import conditions, draw_frames, frame_name, spots
+from spotmill.report.figures_frames import draw_frames, spots
 from spotmill.report.inputs import Inputs
+from spotmill.report.names import conditions, frame_name
 from spotmill.report.style import Drawing, new_figure, styled, to_png
 from spotmill.report.verdict import Group
 
 ERRORS = 6
+ERROR_COLUMNS = list(Worst.model_fields)
 ROLES = {
     "model": ("our model", style.BLUE, "o"),
     "paper": ("the paper’s model, in our mill", style.PURPLE, "s"),
@@ -56,8 +58,8 @@ def draw_verdict(groups: Sequence[Group]) -> Drawing:
         "All results side by side",
         "Accuracy with 95 % interval of every model, baseline and control, grouped by question.",
         "Dotted line: always naming the commonest class. Black tick: chance for a control. "
-        "Controls have nothing to learn from; one that misses its tick would mean that its "
-        "model has not earned its figure.",
+        "Controls have nothing to learn from. One in 20 misses its tick by luck; a control "
+        "counts as failed when it is too far off for luck.",
         png,
         data,
     )
@@ -260,12 +262,20 @@ def draw_errors(inputs: Inputs, evaluation: Evaluation) -> Drawing:
         png = _draw_words("No error on the test frames")
     return Drawing(
         f"{evaluation.task}_errors",
-        "The worst errors" if wrong else "No error; the frames it was least sure of",
+        _errors_title(evaluation),
         "; ".join(error_words(worst) for worst in shown) or "No error on the test frames.",
-        "Each point is the largest pixel of a block; circles: true spots; blue bars: gaps.",
+        "Each point is the largest pixel of a block; circles: true spots; blue bars: gaps."
+        if rows
+        else "",
         png,
-        pd.DataFrame([worst.model_dump() for worst in evaluation.worst]),
+        pd.DataFrame([worst.model_dump() for worst in evaluation.worst], columns=ERROR_COLUMNS),
     )
+
+
+def _errors_title(evaluation: Evaluation) -> str:
+    if any(worst.wrong for worst in evaluation.worst):
+        return "The worst errors"
+    return "No error; the frames it was least sure of" if evaluation.worst else "No error"
 
 
 def error_words(worst: Worst) -> str:

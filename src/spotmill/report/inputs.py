@@ -10,15 +10,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotmill.config import Beam, Config, Crystal, Dataset, Hit, read_datasets, read_text
+from spotmill.config import Beam, Config, Crystal, Dataset, Hit, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
 from spotmill.formats.geom import read_geometry
 from spotmill.formats.tables import MANIFEST, SPOTS, read_table
+from spotmill.model import read_text
 from spotmill.physics.geometry import Detector
 from spotmill.report.evaluations import Task, read_tasks
 
-CONCEPTS = ("detector", "response", "beam", "crystal", "solvent")
+# The files that the configuration names and a dataset may override.
+CONCEPTS = [name for name in Dataset.model_fields if name in Config.model_fields]
 
 
 @dataclass(frozen=True)
@@ -179,8 +181,9 @@ def _texts(config: Path, settings: Config, datasets: Mapping[str, Dataset]) -> d
     texts = {config.name: read_text(config), settings.datasets: read_text(settings.datasets)}
     for concept in CONCEPTS:
         for dataset in datasets.values():
-            path = str(getattr(dataset, concept) or getattr(settings, concept))
-            texts.setdefault(path, read_text(path))
+            path = getattr(dataset, concept) or getattr(settings, concept)
+            if path:
+                texts.setdefault(path, read_text(path))
     for path in settings.tasks:
         texts.setdefault(path, read_text(path))
     return texts

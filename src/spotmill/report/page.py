@@ -15,8 +15,8 @@ from spotmill import __version__
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 from spotmill.report.evaluations import Task
-from spotmill.report.figures_data import frame_name
 from spotmill.report.inputs import Inputs
+from spotmill.report.names import frame_name
 from spotmill.report.style import Drawing
 from spotmill.report.verdict import Group, judge, percent
 
@@ -87,10 +87,7 @@ def render(contents: Contents) -> str:
 def summary(inputs: Inputs) -> str:
     """Say in one sentence what was made."""
     names = list(inputs.datasets)
-    crystals = unique(
-        f"{crystal.name} crystals of {length(crystal.size)}"
-        for crystal in map(inputs.crystal, names)
-    )
+    crystals = unique(f"{crystal.name} crystals" for crystal in map(inputs.crystal, names))
     detectors = unique(detector_words(inputs, name) for name in names)
     beams = unique(
         f"{number(beam.nphotons)} photons within {length(2 * beam.beam_radius)} and "

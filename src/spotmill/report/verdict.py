@@ -79,7 +79,7 @@ def claim(task: Task) -> str:
 
 def percent(value: float) -> str:
     """Return a share as per cent."""
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f}\u00a0%"
 
 
 def best_baseline(task: Task) -> Result | None:

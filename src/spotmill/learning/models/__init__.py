@@ -1,4 +1,6 @@
-"""One module a model. Each defines
+"""One module a model.
+
+Each defines
 
 ``Settings``
     A `spotmill.config.Model`: the keys of `settings` in a task file.

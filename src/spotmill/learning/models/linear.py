@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from spotmill.config import Model
 from spotmill.learning.encoders import Encoder, View, WholeFrame
 from spotmill.learning.models.dimensions import Dimensions
+from spotmill.model import Model
 from spotmill.tasks import Input
 
 

@@ -6,17 +6,19 @@ weights for all), adds these probabilities up to a soft count, and compares the 
 a learnt number. It never sees where a candidate lies or how large the detector is.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from typing import Any
 
-from spotmill.config import Model
 from spotmill.learning.candidates import Candidates, find_candidates
-from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution
+from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution, stack
 from spotmill.learning.models.dimensions import Dimensions
+from spotmill.model import Model
 from spotmill.tasks import Input
 
 FEATURES = 7
@@ -50,9 +52,9 @@ class CandidateEncoder:
         rows[: len(found.peak)] = features(found)
         return (rows,)
 
-    def tensor(self, encoded: Encoded) -> Tensor:
-        """Return the features as they are."""
-        return torch.from_numpy(encoded[0])
+    def batch(self, encoded: Sequence[Encoded]) -> Tensor:
+        """Return features [n, candidates, features]."""
+        return stack(encoded)
 
 
 def features(found: Candidates) -> NDArray[np.float64]:
@@ -76,18 +78,18 @@ def features(found: Candidates) -> NDArray[np.float64]:
 class Network(nn.Module):
     """A shared network judges candidates; their soft count decides."""
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, settings: Settings, dimensions: Dimensions) -> None:
         super().__init__()
         width = settings.hidden
-        self.judge = nn.Sequential(
-            nn.Linear(FEATURES - 1, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 1),
-        )
+        verdict = nn.Linear(width, 1)
         # Most candidates are noise: start from few spots, not from half of them.
-        nn.init.constant_(self.judge[-1].bias, -2.0)
+        nn.init.constant_(verdict.bias, -2.0)
+        self.judge = nn.Sequential(
+            nn.Linear(FEATURES - 1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), verdict
+        )
         self.register_buffer("mean", torch.zeros(FEATURES - 1))
         self.register_buffer("spread", torch.ones(FEATURES - 1))
         # Spots wanted for a hit, and how sharply they are counted: where training starts.

@@ -6,6 +6,7 @@ It starts from the maximum-likelihood profiles of the training frames and is the
 to tell the classes apart. Bragg spots are left out of the profile, with their pixels.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from spotmill.config import Model
-from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution
+from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution, stack
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.profiles import radial_bins, radial_profile
+from spotmill.model import Model
 from spotmill.tasks import Input
 
 # Newton's steps for the starting profiles; the problem is convex and far fewer suffice.
@@ -60,13 +61,17 @@ class ProfileEncoder:
         )
         return (np.stack(profile).astype(np.float32),)
 
-    def tensor(self, encoded: Encoded) -> Tensor:
-        """Return the profile as it is."""
-        return torch.from_numpy(encoded[0])
+    def batch(self, encoded: Sequence[Encoded]) -> Tensor:
+        """Return profiles [n, 2, bins]."""
+        return stack(encoded)
 
 
 class Network(nn.Module):
     """Poisson likelihoods under one smooth profile a condition, mixed into classes."""
+
+    basis: Tensor
+    start: Tensor
+    step: Tensor
 
     def __init__(self, settings: Settings, dimensions: Dimensions) -> None:
         super().__init__()

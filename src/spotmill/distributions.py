@@ -1,0 +1,80 @@
+"""Numbers that are drawn anew for every frame."""
+
+import math
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from spotmill.model import Model
+
+Pair = tuple[float, float]
+
+
+class Distribution(Model):
+    """A number, or one law from which it is drawn for each frame."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    constant: float | None = Field(None, description="always this")
+    uniform: Pair | None = Field(None, description="[low, high]")
+    normal: Pair | None = Field(None, description="[mean, standard deviation]")
+    lognormal: Pair | None = Field(None, description="[median, standard deviation of the log]")
+    choice: tuple[float, ...] | None = Field(
+        None, description="one of these, all alike", min_length=1
+    )
+
+    @model_validator(mode="after")
+    def _one_law(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            laws = ", ".join(type(self).model_fields)
+            raise ValueError(f"needs a number or one of {laws}")
+        if self.uniform and self.uniform[0] > self.uniform[1]:
+            raise ValueError("uniform: low is above high")
+        for pair in (self.normal, self.lognormal):
+            if pair and pair[1] < 0:
+                raise ValueError("a standard deviation is negative")
+        if self.lognormal and self.lognormal[0] <= 0:
+            raise ValueError("lognormal: the median must be above 0")
+        return self
+
+    def draw(self, rng: Any) -> float:
+        """Draw a number with a NumPy generator; a constant draws nothing."""
+        if self.constant is not None:
+            return self.constant
+        if self.uniform:
+            return float(rng.uniform(*self.uniform))
+        if self.normal:
+            return float(rng.normal(*self.normal))
+        if self.lognormal:
+            return float(self.lognormal[0] * math.exp(self.lognormal[1] * rng.standard_normal()))
+        values = self.choice or ()
+        return values[int(rng.integers(len(values)))]
+
+    @property
+    def bounds(self) -> Pair:
+        """Return the least and the largest number that can be drawn (normal: 6 deviations)."""
+        if self.constant is not None:
+            return self.constant, self.constant
+        if self.uniform:
+            return self.uniform
+        if self.normal:
+            return self.normal[0] - 6 * self.normal[1], self.normal[0] + 6 * self.normal[1]
+        if self.lognormal:
+            spread = math.exp(6 * self.lognormal[1])
+            return self.lognormal[0] / spread, self.lognormal[0] * spread
+        values = self.choice or ()
+        return min(values), max(values)
+
+
+def _from_number(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(value, str):
+        try:
+            value, is_number = float(value), True
+        except ValueError:
+            return value
+    return {"constant": value} if is_number else value
+
+
+Drawn = Annotated[Distribution, BeforeValidator(_from_number)]

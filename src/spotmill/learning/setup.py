@@ -1,0 +1,53 @@
+"""What training and evaluation both start from: frames, detector, encoder and sizes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill.formats.frames import Shard
+from spotmill.learning.encoders import Encoder, View, read_view
+from spotmill.learning.frames import FrameFiles, Frames, read_frames
+from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.registry import model_module
+from spotmill.tasks import Task
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A task with its frames opened.
+
+    Attributes
+    ----------
+    condition : [n] int64
+        Number of the dataset of each frame.
+    """
+
+    task: Task
+    frames: Frames
+    images: FrameFiles
+    view: View
+    encoder: Encoder
+    condition: NDArray[np.int64]
+    dimensions: Dimensions
+
+
+def open_task(task: Task, split: Path, geometry: Path, source: str) -> Setup:
+    """Open the frames of a task; `source` names the task in messages.
+
+    Raises
+    ------
+    SpotmillError
+        When split, shards, geometry and task do not go together.
+    """
+    frames = read_frames(split, task)
+    with Shard(str(frames.overlay[0])) as shard:
+        view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
+    module = model_module(task.model)
+    settings = module.Settings.parse(task.settings, f"{source}: settings")
+    encoder = module.encoder(settings, task.input, view)
+    names, condition = np.unique(frames.dataset, return_inverse=True)
+    classes = len(frames.classes)
+    dimensions = Dimensions(encoder.shape, 1 if classes == 2 else classes, len(names))
+    return Setup(task, frames, FrameFiles(frames), view, encoder, condition, dimensions)
