@@ -7,10 +7,12 @@ import pytest
 from scipy import stats
 
 from spotmill.errors import SpotmillError
-from spotmill.physics.diffraction import diffract, footprint, reflection_table, source
+from spotmill.physics.diffraction import Source, diffract, reflection_table, scale
+from spotmill.physics.footprint import footprint
 from spotmill.physics.geometry import Detector, Panel, project
 from spotmill.physics.orientations import random_quaternion, rotation_matrix, turn_axes
 from spotmill.physics.photons import stream
+from spotmill.physics.spectrum import tophat
 from spotmill.physics.units import wavelength_from_photon_energy
 
 AXES = np.diag([1 / 40.0, 1 / 50.0, 1 / 60.0])
@@ -19,7 +21,9 @@ PIXEL = 75e-6
 
 
 def light(polarisation=None, photon_energy=7000.0, nphotons=3e8, size=1e-6, bandwidth=0.01):
-    return source(photon_energy, bandwidth, nphotons, 5e-6, polarisation, size, VOLUME)
+    fluence = nphotons / (math.pi * 5e-6**2)
+    spectrum = tophat(photon_energy, bandwidth)
+    return Source(spectrum, scale(fluence, size**3, VOLUME), polarisation)
 
 
 def hemisphere(d_min=4.0, seed=0):
@@ -118,8 +122,9 @@ def test_mean_photons_over_orientations_match_the_analytic_mean() -> None:
     totals = np.array([diffract(table, turned(i), beam).photons.sum() for i in range(n)])
     s = np.sqrt(table.squared)
     # cos of the angle to the beam is uniform, so a pair is excited with this probability.
-    probability = s / 2 * (1 / beam.band.low - 1 / beam.band.high)
-    photons = beam.scale * table.intensity * beam.band.density / (table.squared / 2)
+    probability = s / 2 * (1 / beam.spectrum.low - 1 / beam.spectrum.high)
+    density = 1 / (beam.spectrum.high - beam.spectrum.low)
+    photons = beam.scale * table.intensity * density / (table.squared / 2)
     expected = (probability * photons).sum()
     assert abs(totals.mean() - expected) < 3 * totals.std() / math.sqrt(n)
 
@@ -132,7 +137,7 @@ def test_closed_form_matches_brute_force_integration_of_the_interference_functio
     axes = turned(2)
     table = hemisphere(d_min=3.0)
     spots = diffract(table, axes, beam)
-    middle = np.abs(spots.wavenumber / (0.5 * (beam.band.low + beam.band.high)) - 1) < 0.005
+    middle = np.abs(spots.wavenumber / (0.5 * (beam.spectrum.low + beam.spectrum.high)) - 1) < 0.005
     row = int(np.flatnonzero(middle)[np.linalg.norm(spots.s[middle], axis=1).argmax()])
     direct = np.linalg.inv(axes)  # columns a, b, c
     ray = spots.direction[row]
@@ -141,7 +146,7 @@ def test_closed_form_matches_brute_force_integration_of_the_interference_functio
     e2 = np.cross(ray, e1)
     half_angle = 10 / (cells * [40, 50, 60]).min() / spots.wavenumber[row]
     t = np.linspace(-half_angle, half_angle, 121)
-    k = np.linspace(beam.band.low, beam.band.high, 1501)
+    k = np.linspace(beam.spectrum.low, beam.spectrum.high, 1501)
     total = 0.0
     for a in t:
         rays = ray + a * e1 + t[:, None] * e2
@@ -156,7 +161,7 @@ def test_closed_form_matches_brute_force_integration_of_the_interference_functio
         laue[np.abs(x).max(axis=2) > 0.5] = 0
         total += (laue**2).prod(axis=2).sum()
     element = (t[1] - t[0]) ** 2 * (k[1] - k[0])
-    integral = total * element * beam.band.density
+    integral = total * element / (beam.spectrum.high - beam.spectrum.low)
     intensity = table.intensity[
         next(
             i
@@ -173,7 +178,7 @@ def test_closed_form_matches_brute_force_integration_of_the_interference_functio
 def test_footprint_agrees_with_ray_tracing_on_tilted_panels() -> None:
     where = detector(panels=2, tilt=0.2, gap=8)
     spots = wide_band_spots(3)
-    feet = footprint(spots, where, 0.0)
+    feet = footprint(spots, where, [(0.0, 1.0)])
     panel, fs, ss = project(where, spots.direction)
     np.testing.assert_array_equal(feet.panel, panel)
     on = panel >= 0
@@ -188,7 +193,7 @@ def test_photons_are_conserved_over_pixels_and_module_edges() -> None:
     straddling = 0
     for index in range(10):
         spots = wide_band_spots(index)
-        feet = footprint(spots, seamless, 1.5 * PIXEL)
+        feet = footprint(spots, seamless, [(1.5 * PIXEL, 1.0)])
         total = feet.photons.sum()
         inside = (feet.panel >= 0) & (np.abs(feet.fs - 200) < 192) & (np.abs(feet.ss - 100) < 92)
         np.testing.assert_allclose(feet.live[inside], 1.0, atol=3e-6)
@@ -200,7 +205,7 @@ def test_photons_are_conserved_over_pixels_and_module_edges() -> None:
 def test_spot_shape_is_the_gaussian_integrated_over_pixels() -> None:
     where = detector()
     spots = wide_band_spots(3)
-    feet = footprint(spots, where, 0.8 * PIXEL)
+    feet = footprint(spots, where, [(0.8 * PIXEL, 1.0)])
     row = int(np.flatnonzero((feet.live > 0.999) & (spots.photons > 0))[0])
     mine = feet.spot == row
     fs = feet.pixel[mine] % where.shape[1]
@@ -218,7 +223,7 @@ def test_gaps_take_their_photons_with_them() -> None:
     mask[:, 190:210] = False
     gapped = Detector(where.panels, where.shape, mask, where.clen, None, 1.0)
     spots = wide_band_spots(4)
-    feet = footprint(spots, gapped, 1.0 * PIXEL)
+    feet = footprint(spots, gapped, [(1.0 * PIXEL, 1.0)])
     assert mask.ravel()[feet.pixel].all()
     lost = (feet.fs > 195) & (feet.fs < 205)
     assert lost.any() and (feet.live[lost] < 1e-6).all()

@@ -398,6 +398,20 @@ def test_sizes_are_in_metres():
             lattice.whole_cells(AXES, size)
 
 
+def test_resolved_size_follows_pixels_and_band():
+    detector = make_detector(40, 40, 0.1, corner=[0.02, 0.01, 0.1], fs=[1, 0, 0], ss=[0, 1, 0])
+    k = WAVENUMBER * np.linspace(0.96, 1.04, 41)
+    limit = lattice.resolved_size(detector, k, 0.0, 1)
+    across = 0.1 / (k[-1] * 1e10 * 75e-6)
+    assert limit <= across
+    assert lattice.resolved_size(detector, k, 0.0, 100) > limit
+    assert lattice.resolved_size(detector, k[:1], 1e-3, 100) == pytest.approx(
+        lattice.resolved_size(detector, k[0] - [1e-3, 0.0], 0.0, 100), rel=0.01
+    )
+    with pytest.raises(SpotmillError, match="no live pixel"):
+        lattice.resolved_size(replace(detector, mask=np.zeros((40, 40), bool)), k, 0.0, 1)
+
+
 def test_equivalents_in_one_list_are_refused():
     with pytest.raises(SpotmillError, match="are symmetry equivalents"):
         lattice.intensity_transform(

@@ -13,6 +13,7 @@ COMMANDS = {
     "reflections": "compute or convert a crystal's reflections",
     "simulate": "simulate the Bragg spots of one shard",
     "water": "compute the expected water image of a dataset",
+    "background": "measure the background on real blank frames",
     "overlay": "draw water photons over peaks, or alone",
     "geometry": "write the geometry of a dataset's shards, for CrystFEL",
     "labels": "mark the pixels that hold Bragg photons",

@@ -60,9 +60,7 @@ class Beam(Model):
         min_length=1,
         description="two columns, eV (or keV under CrystFEL's header) and density (file only)",
     )
-    divergence: float = Field(
-        0.0, ge=0, lt=0.1, description="standard deviation on each axis, rad"
-    )
+    divergence: float = Field(0.0, ge=0, lt=0.1, description="standard deviation on each axis, rad")
     polarisation: Fraction | None = Field(
         1.0,
         description="fraction polarised along x (horizontal); 0.5 is unpolarised; "
@@ -190,49 +188,91 @@ class Solvent(Model):
         return self
 
 
+class Beamstop(Model):
+    """An absorber before the detector, and the arm that holds it; both shade the detector."""
+
+    radius: PositiveFloat = Field(
+        lt=1, description="of its round shadow, at the detector and around the direct beam, m"
+    )
+    transmission: Fraction = Field(0.0, description="of beamstop and arm")
+    arm_width: float = Field(0.0, ge=0, lt=1, description="of the arm's shadow, m; 0: no arm")
+    arm_angle: float = Field(
+        0.0,
+        ge=-360,
+        le=360,
+        description="from the beam, where the arm goes, degrees; 0: along +x, 90: along +y",
+    )
+    masked: bool = Field(False, description="leave the shaded pixels out of the mask of live ones")
+
+
 class Response(Model):
-    """How the detector spreads a spot."""
+    """What the detector makes of the photons that reach it; left out, it is ideal."""
 
     point_spread: float = Field(
         3.0e-5, ge=0, lt=0.01, description="standard deviation of the Gaussian point spread, m"
     )
-
-
-class Randomise(Model):
-    """What differs from frame to frame besides orientation and noise; by default nothing."""
-
-    photon_energy: Drawn = Field(Distribution(constant=0.0), description="shift, eV")
-    clen: Drawn = Field(Distribution(constant=0.0), description="shift, m")
-    beam_x: Drawn = Field(
-        Distribution(constant=0.0), description="shift of the beam's centre along x, m"
+    charge_sharing: Fraction = Field(
+        0.0, description="share of the photons that a second, wider Gaussian spreads"
     )
-    beam_y: Drawn = Field(
-        Distribution(constant=0.0), description="shift of the beam's centre along y, m"
+    charge_sharing_spread: PositiveFloat | None = Field(
+        None, lt=0.01, description="standard deviation of the wider Gaussian, m"
     )
-    tilt_x: Drawn = Field(
-        Distribution(constant=0.0), description="turn of the detector about x, degrees"
+    sensor: Literal["silicon", "cadmium_telluride"] | None = Field(
+        None, description="material that absorbs the photons; null: all are counted"
     )
-    tilt_y: Drawn = Field(
-        Distribution(constant=0.0), description="turn of the detector about y, degrees"
+    sensor_thickness: PositiveFloat | None = Field(
+        None, lt=0.05, description="of the sensor, along its normal, m"
     )
-    flux: Drawn = Field(Distribution(constant=1.0), description="factor on all photons")
-    signal: Drawn = Field(Distribution(constant=1.0), description="factor on the Bragg photons")
-    background: Drawn = Field(
-        Distribution(constant=1.0), description="factor on the background (thickness of water)"
+    specimen: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        description="number of the device: decides which of its pixels are dead, hot and noisy",
     )
+    dead_pixels: Fraction = Field(0.0, description="share of pixels that count nothing (masked)")
+    hot_pixels: Fraction = Field(0.0, description="share of pixels that count too much (unmasked)")
+    hot_rate: float = Field(
+        0.0, ge=0, le=1e6, description="counts that a hot pixel adds to a frame, mean (Poisson)"
+    )
+    noisy_pixels: Fraction = Field(
+        0.0, description="share of pixels that now and then count without light (unmasked)"
+    )
+    noisy_rate: float = Field(
+        0.0, ge=0, le=1e6, description="counts that a noisy pixel adds to a frame, mean (Poisson)"
+    )
+    zingers: float = Field(
+        0.0, ge=0, le=1e4, description="stray particles that strike the panels in a frame, mean"
+    )
+    zinger_photons: float | None = Field(
+        None, ge=1, le=1e6, description="counts of one stray particle, mean (geometric law)"
+    )
+    zinger_length: float = Field(
+        0.0, ge=0, lt=0.1, description="length of its straight track, mean (exponential law), m"
+    )
+    beamstop: Beamstop | None = Field(None, description="absorber before the detector")
 
-    @field_validator("flux", "signal", "background")
-    @classmethod
-    def _factors_are_positive(cls, factor: Distribution) -> Distribution:
-        if factor.bounds[0] < 0:
-            raise ValueError("a factor must not fall below 0 (a normal law is cut at 6 deviations)")
-        return factor
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> Self:
+        for first, second in (
+            ("charge_sharing", "charge_sharing_spread"),
+            ("sensor", "sensor_thickness"),
+            ("hot_pixels", "hot_rate"),
+            ("noisy_pixels", "noisy_rate"),
+            ("zingers", "zinger_photons"),
+        ):
+            if bool(getattr(self, first)) != bool(getattr(self, second)):
+                raise ValueError(f"{first} and {second} belong together; give both or neither")
+        if self.zinger_length and not self.zingers:
+            raise ValueError("zinger_length without zingers; give zingers too, or remove it")
+        return self
 
-    @property
-    def moves_geometry(self) -> bool:
-        """True where energy or geometry differ from frame to frame."""
-        names = ("photon_energy", "clen", "beam_x", "beam_y", "tilt_x", "tilt_y")
-        return any(getattr(self, name).bounds != (0.0, 0.0) for name in names)
+    @model_validator(mode="after")
+    def _values_fit_each_other(self) -> Self:
+        if self.charge_sharing_spread and self.charge_sharing_spread <= self.point_spread:
+            raise ValueError("charge_sharing_spread must exceed point_spread; it is the wider one")
+        if self.dead_pixels + self.hot_pixels + self.noisy_pixels > 1:
+            raise ValueError("dead_pixels, hot_pixels and noisy_pixels together must not exceed 1")
+        return self
 
 
 class Hit(Model):

@@ -8,8 +8,20 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from spotmill.config import Beam, Config, Crystal, Dataset, Hit, Response, Solvent, Split
+from spotmill.config import (
+    Beam,
+    Beamstop,
+    Config,
+    Crystal,
+    Dataset,
+    Hit,
+    Response,
+    Solvent,
+    Split,
+)
+from spotmill.distributions import Distribution
 from spotmill.model import Model
+from spotmill.randomise import Randomise
 from spotmill.tasks import Task
 
 FILES: tuple[tuple[str, str, type[Model]], ...] = (
@@ -21,6 +33,14 @@ FILES: tuple[tuple[str, str, type[Model]], ...] = (
     ("crystals/*.yaml", "the crystal", Crystal),
     ("solvents/*.yaml", "the solvent", Solvent),
     ("detectors/*.yaml", "the detector's response (its geometry is a CrystFEL file)", Response),
+    ("detectors/*.yaml: `beamstop`", "an absorber before the detector, and its arm", Beamstop),
+    (
+        "randomise/*.yaml",
+        "what differs from frame to frame; a number or a distribution each: "
+        "`{uniform: [low, high]}`, `{normal: [mean, deviation]}`, `{lognormal: [median, deviation of "
+        "the log]}`, `{choice: [...]}`",
+        Randomise,
+    ),
     ("tasks/*.yaml", "what to learn, and how", Task),
 )
 
@@ -40,6 +60,8 @@ def type_name(annotation: Any) -> str:
         return "null"
     if isinstance(annotation, type) and issubclass(annotation, Model):
         return "keys of its own"
+    if annotation is Distribution:
+        return "number or distribution"
     names = {float: "number", int: "whole number", str: "text", bool: "true or false"}
     return names.get(annotation, str(annotation))
 
@@ -50,6 +72,8 @@ def default_text(value: Any) -> str:
         return "**required**"
     if value is None:
         return "`null`"
+    if isinstance(value, Distribution):
+        return f"`{value.constant}`"
     if isinstance(value, Model):
         return "see below"
     if isinstance(value, bool):

@@ -87,6 +87,8 @@ class Task(Model):
             raise ValueError(
                 f"model {self.model} does not tell {self.target}; use {' or '.join(fitting)}"
             )
+        if self.input.sum_bin != 1 and not MODELS[self.model].whole_frames:
+            raise ValueError(f"{self.model} reads single pixels; leave input.sum_bin at 1")
         return self
 
 

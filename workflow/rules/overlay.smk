@@ -1,6 +1,8 @@
 rule overlay:
     """Draw water photons over the peaks of one shard."""
     input:
+        detector=concept("detector"),
+        response=concept("response"),
         water="results/images/water/{dataset}.h5",
         peaks="results/images/peaks/{dataset}/{shard}.h5",
     output:
@@ -22,7 +24,8 @@ rule overlay:
         seed=PLAN.config.seed,
     shell:
         r"""
-        spotmill overlay --water {input.water:q} --peaks {input.peaks:q} --seed {params.seed} \
+        spotmill overlay --detector {input.detector:q} --response {input.response:q} \
+            --water {input.water:q} --peaks {input.peaks:q} --seed {params.seed} \
             --output {output:q} &>{log:q}
         """
 
@@ -30,6 +33,8 @@ rule overlay:
 rule empty:
     """Draw one shard of frames that hold water and no crystal."""
     input:
+        detector=concept("detector"),
+        response=concept("response"),
         water="results/images/water/{dataset}.h5",
     output:
         "results/images/peaks_water_overlay/{dataset}/{shard}.h5",
@@ -52,6 +57,7 @@ rule empty:
         frames=frame_count,
     shell:
         r"""
-        spotmill overlay --water {input.water:q} --first {params.first} --count {params.frames} \
+        spotmill overlay --detector {input.detector:q} --response {input.response:q} \
+            --water {input.water:q} --first {params.first} --count {params.frames} \
             --seed {params.seed} --output {output:q} &>{log:q}
         """

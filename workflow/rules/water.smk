@@ -2,6 +2,7 @@ rule water:
     """Compute the expected water image of a dataset."""
     input:
         detector=concept("detector"),
+        response=concept("response"),
         beam=concept("beam"),
         solvent=concept("solvent"),
     output:
@@ -22,7 +23,8 @@ rule water:
         clen=of_dataset("clen"),
     shell:
         r"""
-        spotmill water --detector {input.detector:q} --beam {input.beam:q} \
-            --solvent {input.solvent:q} --photon-energy {params.photon_energy} \
-            --clen {params.clen} --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
+        spotmill water --detector {input.detector:q} --response {input.response:q} \
+            --beam {input.beam:q} --solvent {input.solvent:q} \
+            --photon-energy {params.photon_energy} --clen {params.clen} \
+            --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
         """

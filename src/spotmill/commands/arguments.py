@@ -18,6 +18,13 @@ def add_frames(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--seed", type=int, required=True, help="seed of everything drawn")
 
 
+def add_randomise(parser: argparse.ArgumentParser) -> None:
+    """Add `--randomise`."""
+    parser.add_argument(
+        "--randomise", type=Path, help="what differs from frame to frame (default: nothing)"
+    )
+
+
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     """Add `--output`."""
     parser.add_argument("--output", type=Path, required=True, help=what)

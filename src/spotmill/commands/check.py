@@ -101,12 +101,15 @@ def check_empty(overlay: Shard, frames: pd.DataFrame) -> None:
 
 
 def check_background(overlay: Shard, position: int, image: NDArray[Any], bragg: int) -> None:
-    """Check that a frame holds its water and Bragg photons, and none in a gap."""
+    """Check that a frame holds its water, artefacts and Bragg photons, and none in a gap."""
     if image[~overlay.mask].any():
         raise wrong(overlay.path, f"frame {position} has photons in a gap")
     saturation = overlay.header.saturation
     saturated = saturation is not None and int(image.max()) >= saturation
-    photons = int(overlay.column("background")[position]) + bragg
+    background, stray = (
+        overlay.column(name)[position] for name in ("background_photons", "artefacts")
+    )
+    photons = int(background) + int(stray) + bragg
     if int(image.sum(dtype=np.int64)) != photons and not saturated:
         raise wrong(overlay.path, f"frame {position} has not the {photons} photons drawn for it")
 

@@ -14,46 +14,42 @@ turn the crystal in the sense of CrystFEL's pattern_sim (by the conjugate: v -> 
 
 import argparse
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.commands.arguments import add_dataset, add_frames, add_output
+from spotmill.commands.arguments import add_dataset, add_frames, add_output, add_randomise
 from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
 from spotmill.formats.orientations import read_orientations
 from spotmill.formats.reflections import read_reflections
-from spotmill.formats.tables import FRAMES, SPOTS, write_table
-from spotmill.model import parse_yaml, read_text
-from spotmill.physics.diffraction import (
-    Footprint,
-    ReflectionTable,
-    Source,
-    Spots,
-    diffract,
-    footprint,
-    reflection_table,
-    source,
-)
+from spotmill.formats.spectra import read_spectrum
+from spotmill.formats.tables import FRAMES, SPOTS, unit, write_table
+from spotmill.model import Model, parse_yaml, read_text
+from spotmill.physics.artefacts import live_mask
+from spotmill.physics.conditions import CONDITIONS, Conditions, draw_conditions
+from spotmill.physics.diffraction import reflection_table
 from spotmill.physics.geometry import Detector, max_scattering
-from spotmill.physics.orientations import random_quaternion, turn_axes
-from spotmill.physics.photons import fit_counts, stream
+from spotmill.physics.pattern import Lattice, Pattern, Scene, draw_spectrum, make_pattern
 from spotmill.physics.reflections import (
     Reflections,
     check_same_crystal,
     expand_to_hemisphere,
     reciprocal_basis,
 )
+from spotmill.physics.response import detection_at, spread_components
 from spotmill.physics.units import (
     check_clen,
     check_photon_energy,
     photon_energy_from_wavelength,
 )
+from spotmill.randomise import Randomise
 from spotmill.recipes import RECIPES
 
 
@@ -66,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--beam", type=Path, required=True, help="beam file")
     add_dataset(parser)
     add_frames(parser)
+    add_randomise(parser)
     parser.add_argument("--orientations", type=Path, help="quaternions w x y z, one a line")
     parser.add_argument(
         "--no-noise", action="store_true", help="write expected photons (float32), draw none"
@@ -81,54 +78,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Scene:
-    """All that the frames of a shard share."""
-
-    detector: Detector
-    point_spread: float
-    reflections: ReflectionTable
-    light: Source
-    saturation: int | None
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One simulated frame: its image and truth."""
-
-    quaternion: NDArray[np.float64]
-    turned: NDArray[np.float64]
-    spots: Spots
-    where: Footprint
-    photons: NDArray[np.float64]
-    image: NDArray[Any]
-    n_saturated: int
-
-
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill simulate`."""
     indices = check_range(args.dataset, args.first, args.count)
     texts = read_texts(args)
-    beam = Beam.parse(parse_yaml(texts["beam"], args.beam), args.beam)
-    crystal = Crystal.parse(parse_yaml(texts["crystal"], args.crystal), args.crystal)
-    response = Response()
-    if args.response:
-        response = Response.parse(parse_yaml(texts["response"], args.response), args.response)
-    reflections = read_reflections(args.reflections)
-    check_same_crystal(
-        str(args.crystal),
-        crystal.cell,
-        crystal.space_group,
-        str(args.reflections),
-        reflections.cell,
-        reflections.space_group,
-    )
-    scene = make_scene(args, beam, crystal, response, reflections)
+    scene, reflections, randomise = make_scene(args, texts)
     quaternions = None
     if args.orientations:
+        if scene.crystal.per_frame != (0.0, 1.0):
+            raise SpotmillError(f"{args.crystal}: per_frame: --orientations needs [0, 1]")
         quaternions = read_orientations(args.orientations, args.count)
     header = make_header(args, texts, scene, reflections)
-    write(args, header, scene, indices, quaternions)
+    write(args, header, scene, randomise, indices, quaternions)
 
 
 def check_range(dataset: str, first: int, count: int) -> NDArray[np.int64]:
@@ -144,43 +105,75 @@ def check_range(dataset: str, first: int, count: int) -> NDArray[np.int64]:
     return np.arange(first, first + count, dtype=np.int64)
 
 
+CONCEPTS = ("detector", "response", "crystal", "beam", "randomise")
+
+
 def read_texts(args: argparse.Namespace) -> dict[str, str]:
     """Return the text of each concept file, as it goes into the provenance."""
-    names = ["detector", "crystal", "beam"] + (["response"] if args.response else [])
-    return {name: read_text(getattr(args, name)) for name in names}
+    return {name: read_text(getattr(args, name)) for name in CONCEPTS if getattr(args, name)}
+
+
+Concept = TypeVar("Concept", bound=Model)
+
+
+def parsed(
+    model: type[Concept], texts: dict[str, str], name: str, args: argparse.Namespace
+) -> Concept:
+    """Return a concept from its text, or its defaults where no file was given."""
+    if name not in texts:
+        return model()
+    path = getattr(args, name)
+    return model.parse(parse_yaml(texts[name], path), path)
 
 
 def make_scene(
-    args: argparse.Namespace,
-    beam: Beam,
-    crystal: Crystal,
-    response: Response,
-    reflections: Reflections,
-) -> Scene:
+    args: argparse.Namespace, texts: dict[str, str]
+) -> tuple[Scene, Reflections, Randomise]:
     """Prepare what all frames share."""
-    energy = check_photon_energy(args.photon_energy)
-    detector = read_geometry(args.detector).detector(
-        clen=check_clen(args.clen), photon_energy=energy
+    energy, clen = check_photon_energy(args.photon_energy), check_clen(args.clen)
+    beam = parsed(Beam, texts, "beam", args)
+    crystal = parsed(Crystal, texts, "crystal", args)
+    response = parsed(Response, texts, "response", args)
+    randomise = parsed(Randomise, texts, "randomise", args)
+    reflections = read_reflections(args.reflections)
+    check_same_crystal(
+        str(args.crystal),
+        crystal.cell,
+        crystal.space_group,
+        str(args.reflections),
+        reflections.cell,
+        reflections.space_group,
     )
+    detector = read_geometry(args.detector).detector(clen=clen, photon_energy=energy)
+    detector = replace(detector, mask=live_mask(detector, response))
     hkl, intensity = expand_to_hemisphere(reflections)
-    axes = reciprocal_basis(reflections.cell)
-    light = source(
-        energy,
-        beam.bandwidth,
-        beam.nphotons,
-        beam.beam_radius,
-        beam.polarisation,
-        crystal.size,
-        1.0 / abs(float(np.linalg.det(axes))),
-    )
-    table = reflection_table(hkl, intensity, axes)
-    return Scene(
+    scene = Scene(
         detector,
-        response.point_spread,
-        table.within(max_scattering(detector, 1.0 / light.band.high)),
-        light,
-        detector.saturation,
+        spread_components(response),
+        partial(counted, response),
+        reflection_table(hkl, intensity, reciprocal_basis(reflections.cell)),
+        beam,
+        crystal,
+        read_spectrum(beam.spectrum_file) if beam.spectrum_file else None,
     )
+    return reachable(scene, energy, randomise), reflections, randomise
+
+
+def counted(
+    response: Response, detector: Detector, photon_energy: float, pixel: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the share of photons that pixels count."""
+    return detection_at(detector, response, photon_energy, pixel)
+
+
+def reachable(scene: Scene, photon_energy: float, randomise: Randomise) -> Scene:
+    """Return the scene without reflections that no pixel can see."""
+    spread = scene.beam.divergence > 0 or scene.crystal.mosaicity.bounds[1] > 0
+    if randomise.moves_geometry or spread or scene.beam.spectrum == "sase":
+        return scene
+    spectrum = draw_spectrum(scene, photon_energy, (0, "", 0))
+    s_max = max_scattering(scene.detector, 1.0 / spectrum.high)
+    return replace(scene, reflections=scene.reflections.within(s_max))
 
 
 def make_header(
@@ -199,6 +192,8 @@ def make_header(
     }
     if args.orientations:
         parameters["orientations"] = read_text(args.orientations)
+    if scene.beam.spectrum_file:
+        parameters["spectrum"] = read_text(scene.beam.spectrum_file)
     return Header(
         dataset=args.dataset,
         content="peaks",
@@ -209,109 +204,109 @@ def make_header(
         recipe=RECIPES["simulate"],
         seed=args.seed,
         parameters=parameters,
-        saturation=scene.saturation,
+        saturation=scene.detector.saturation,
     )
 
 
-def make_frame(
-    scene: Scene,
-    dtype: Any,
-    identity: tuple[int, str, int],
-    quaternion: NDArray[np.float64] | None,
-    noise: bool,
-) -> Frame:
-    """Simulate the frame of an identity (seed, dataset, index)."""
-    if quaternion is None:
-        quaternion = random_quaternion(stream(*identity, "orientation"))
-    turned = turn_axes(scene.reflections.axes, quaternion)
-    spots = diffract(scene.reflections, turned, scene.light)
-    where = footprint(spots, scene.detector, scene.point_spread)
-    n = len(spots.photons)
-    if not noise:
-        image = np.bincount(where.pixel, where.photons, minlength=scene.detector.mask.size)
-        image = image.astype(np.float32).reshape(scene.detector.shape)
-        return Frame(quaternion, turned, spots, where, spots.photons * where.live, image, 0)
-    drawn = stream(*identity, "signal").poisson(where.photons)
-    counts = np.zeros(scene.detector.mask.size, dtype=np.int64)
-    np.add.at(counts, where.pixel, drawn)
-    image, clipped = fit_counts(counts.reshape(scene.detector.shape), dtype, scene.saturation)
-    photons = np.bincount(where.spot, drawn, minlength=n)
-    return Frame(quaternion, turned, spots, where, photons, image, clipped)
+Columns = dict[str, list[Any]]
 
 
 def write(
     args: argparse.Namespace,
     header: Header,
     scene: Scene,
+    randomise: Randomise,
     indices: NDArray[np.int64],
     quaternions: NDArray[np.float64] | None,
 ) -> None:
     """Simulate the frames and write images and tables."""
-    spot_columns: dict[str, list[Any]] = defaultdict(list)
-    frame_columns: dict[str, list[Any]] = defaultdict(list)
+    spots: Columns = defaultdict(list)
+    frames: Columns = defaultdict(list)
     detector = scene.detector
-    names = np.array([panel.name for panel in detector.panels])
+    dtype = None if args.no_noise else header.count_dtype
     with write_shard(
-        args.output,
-        header,
-        indices,
-        detector.shape,
-        np.float32 if args.no_noise else header.count_dtype,
-        detector.mask,
+        args.output, header, indices, detector.shape, dtype or np.float32, detector.mask
     ) as shard:
         for position, index in enumerate(indices.tolist()):
-            quaternion = None if quaternions is None else quaternions[position]
             identity = (args.seed, args.dataset, index)
-            frame = make_frame(scene, header.count_dtype, identity, quaternion, not args.no_noise)
-            shard.put(index, frame.image)
-            add_spots(spot_columns, index, frame, names)
-            add_frame(frame_columns, index, frame, args.min_spots, args.min_photons)
-        columns = {key: np.array(values) for key, values in frame_columns.items() if key != "index"}
-        units = dict.fromkeys(("astar", "bstar", "cstar"), "1/angstrom") | {"photons": "photons"}
-        shard.set_columns(columns, units)
-        spots = {name: np.concatenate(spot_columns[name]) for name in SPOTS.names}
-        frames_path = args.frames or args.truth.with_suffix(".frames.parquet")
+            conditions = draw_conditions(randomise, header.photon_energy, header.clen, *identity)
+            quaternion = None if quaternions is None else quaternions[position]
+            pattern = make_pattern(scene, conditions, identity, quaternion, dtype)
+            shard.put(index, pattern.image)
+            for number, lattice in enumerate(pattern.lattices):
+                add_spots(spots, index, number, lattice, detector)
+            add_frame(frames, index, pattern, conditions, args)
+        most = max(len(scene.crystal.per_frame) - 1, 1)
+        shard.set_columns(
+            {name: as_array(frames[name], name, most) for name in FRAMES.names if name != "index"},
+            {name: unit(FRAMES, name) for name in FRAMES.names if unit(FRAMES, name)},
+        )
         provenance = {"dataset": args.dataset, "seed": args.seed, "recipe": header.recipe}
-        frame_table = {
-            name: [value.tolist() for value in values]
-            if isinstance(values[0], np.ndarray)
-            else values
-            for name, values in frame_columns.items()
+        spot_table: dict[str, Any] = {
+            name: np.concatenate(spots[name]) if spots[name] else [] for name in SPOTS.names
         }
-        write_table(args.truth, spots, SPOTS, provenance)
-        write_table(frames_path, frame_table, FRAMES, provenance)
+        frames_path = args.frames or args.truth.with_suffix(".frames.parquet")
+        write_table(args.truth, spot_table, SPOTS, provenance)
+        write_table(frames_path, frames, FRAMES, provenance)
+
+
+def as_array(values: list[Any], name: str, most: int) -> NDArray[Any]:
+    """Return a frame column as an array; lists of crystals are filled up with NaN."""
+    if not isinstance(values[0], list):
+        return np.array(values)
+    width = {"quaternion": 4, "astar": 3, "bstar": 3, "cstar": 3}.get(name, 1) * most
+    filled = np.full((len(values), width), np.nan)
+    for row, value in zip(filled, values, strict=True):
+        row[: len(value)] = value
+    return filled
 
 
 def add_spots(
-    columns: dict[str, list[Any]], index: int, frame: Frame, names: NDArray[np.str_]
+    columns: Columns, index: int, number: int, lattice: Lattice, detector: Detector
 ) -> None:
-    """Append the rows of one frame's spots that touch the detector."""
-    on = frame.where.panel >= 0
-    spots, where = frame.spots, frame.where
-    columns["index"].append(np.full(int(on.sum()), index, dtype=np.int64))
-    for axis, name in enumerate("hkl"):
-        columns[name].append(spots.hkl[on, axis])
-    columns["panel"].append(names[where.panel[on]])
-    columns["fs"].append(where.fs[on])
-    columns["ss"].append(where.ss[on])
-    columns["expected_photons"].append(spots.photons[on])
-    columns["live_fraction"].append(where.live[on])
-    columns["photons"].append(frame.photons[on].astype(np.float64))
-    columns["d"].append(1.0 / np.linalg.norm(spots.s[on], axis=1))
-    energy_of_unit = photon_energy_from_wavelength(1.0)
-    columns["photon_energy"].append(spots.wavenumber[on] * energy_of_unit)
+    """Append the rows of one crystal's spots that touch the detector."""
+    spots, where = lattice.spots, lattice.where
+    on = where.panel >= 0
+    names = np.array([panel.name for panel in detector.panels])
+    rows = {
+        "index": np.full(int(on.sum()), index, dtype=np.int64),
+        "crystal": np.full(int(on.sum()), number, dtype=np.int32),
+        "panel": names[where.panel[on]],
+        "fs": where.fs[on],
+        "ss": where.ss[on],
+        "expected_photons": spots.photons[on],
+        "live_fraction": where.live[on],
+        "photons": lattice.photons[on],
+        "d": 1.0 / np.linalg.norm(spots.s[on], axis=1),
+        "photon_energy": spots.wavenumber[on] * photon_energy_from_wavelength(1.0),
+    } | {name: spots.hkl[on, axis] for axis, name in enumerate("hkl")}
+    for name, values in rows.items():
+        columns[name].append(values)
 
 
 def add_frame(
-    columns: dict[str, list[Any]], index: int, frame: Frame, min_spots: int, min_photons: int
+    columns: Columns,
+    index: int,
+    pattern: Pattern,
+    conditions: Conditions,
+    args: argparse.Namespace,
 ) -> None:
     """Append one frame's row."""
-    n_spots = int((frame.photons >= min_photons).sum())
-    columns["index"].append(index)
-    columns["quaternion"].append(frame.quaternion)
-    for name, axis in zip(("astar", "bstar", "cstar"), frame.turned, strict=True):
-        columns[name].append(axis)
-    columns["n_spots"].append(n_spots)
-    columns["photons"].append(float(frame.photons.sum()))
-    columns["n_saturated"].append(frame.n_saturated)
-    columns["is_hit"].append(n_spots >= min_spots)
+    lattices = pattern.lattices
+    n_spots = sum(int((lattice.photons >= args.min_photons).sum()) for lattice in lattices)
+    row: dict[str, Any] = {
+        "index": index,
+        "n_crystals": len(lattices),
+        "quaternion": [float(x) for lattice in lattices for x in lattice.quaternion],
+        "size": [lattice.size for lattice in lattices],
+        "mosaicity": [lattice.mosaicity for lattice in lattices],
+        "n_spots": n_spots,
+        "photons": float(sum(lattice.photons.sum() for lattice in lattices)),
+        "n_saturated": pattern.n_saturated,
+        "is_hit": n_spots >= args.min_spots,
+    }
+    for axis, name in enumerate(("astar", "bstar", "cstar")):
+        row[name] = [float(x) for lattice in lattices for x in lattice.turned[axis]]
+    row |= {name: getattr(conditions, name) for name in CONDITIONS}
+    for name, value in row.items():
+        columns[name].append(value)

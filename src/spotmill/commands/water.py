@@ -6,21 +6,25 @@ Example::
         --solvent config/solvents/water_sheet.yaml --photon-energy 7000 --clen 0.15 \
         --dataset 02 --output water.h5
 
-Writes one frame, index 0, of expected photons in one shot (float32), without noise.
+Writes one frame, index 0, of expected photons in one shot (float32), without noise. With
+`--response` they are the photons that the detector counts, on the pixels that it leaves live.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import NAME, Beam, Solvent
+from spotmill.config import NAME, Beam, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
 from spotmill.model import parse_yaml, read_text
+from spotmill.physics.artefacts import live_mask
+from spotmill.physics.response import detection_map
 from spotmill.physics.units import check_clen, check_photon_energy
 from spotmill.physics.water import expected_water
 from spotmill.recipes import RECIPES
@@ -29,6 +33,7 @@ from spotmill.recipes import RECIPES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill water`."""
     parser.add_argument("--detector", type=Path, required=True, help="CrystFEL geometry file")
+    parser.add_argument("--response", type=Path, help="detector response file (default: ideal)")
     parser.add_argument("--beam", type=Path, required=True, help="beam file")
     parser.add_argument("--solvent", type=Path, required=True, help="solvent file")
     add_dataset(parser)
@@ -41,13 +46,19 @@ def run(args: argparse.Namespace) -> None:
         raise SpotmillError(f"--dataset: {args.dataset!r} must be letters, digits, - and _ only")
     photon_energy = check_photon_energy(args.photon_energy)
     clen = check_clen(args.clen)
-    texts = {name: read_text(getattr(args, name)) for name in ("detector", "beam", "solvent")}
+    names = ["detector", "beam", "solvent"] + (["response"] if args.response else [])
+    texts = {name: read_text(getattr(args, name)) for name in names}
     beam = Beam.parse(parse_yaml(texts["beam"], args.beam), args.beam)
     solvent = Solvent.parse(parse_yaml(texts["solvent"], args.solvent), args.solvent)
+    response = Response()
+    if args.response:
+        response = Response.parse(parse_yaml(texts["response"], args.response), args.response)
     detector = read_geometry(args.detector).detector(clen=clen, photon_energy=photon_energy)
+    detector = replace(detector, mask=live_mask(detector, response))
     image = expected_water(
         detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
     )
+    image *= detection_map(detector, response, photon_energy)
     header = Header(
         dataset=args.dataset,
         content="water",

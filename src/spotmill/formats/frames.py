@@ -36,7 +36,7 @@ FRAMES = "/entry/frames"
 PROVENANCE = "/entry/spotmill"
 MASK = "/entry/instrument/detector/pixel_mask"
 
-CONTENTS = ("peaks", "water", "overlay", "labels")
+CONTENTS = ("peaks", "water", "overlay", "labels", "blank")
 KINDS = ("crystal", "empty")
 
 
@@ -50,7 +50,7 @@ class Header:
     """
 
     dataset: str
-    content: str  # peaks, water, overlay or labels
+    content: str  # peaks, water, overlay, labels or blank
     kind: str  # crystal or empty
     photon_energy: float  # eV
     clen: float  # m

@@ -19,11 +19,12 @@ def _field(name: str, kind: pa.DataType, unit: str = "", meaning: str = "") -> p
     return pa.field(name, kind, nullable=False, metadata={"units": unit, "meaning": meaning})
 
 
-_vector = pa.list_(pa.float64(), 3)
+_vectors = pa.list_(pa.float64())
 
 SPOTS = pa.schema(
     [
         _field("index", pa.int64(), "", "frame"),
+        _field("crystal", pa.int32(), "", "number of the crystal in the frame, from 0"),
         _field("h", pa.int32()),
         _field("k", pa.int32()),
         _field("l", pa.int32()),
@@ -38,17 +39,30 @@ SPOTS = pa.schema(
     ]
 )
 
+# What belongs to a crystal is a list, one crystal after the other.
 FRAMES = pa.schema(
     [
         _field("index", pa.int64(), "", "frame"),
-        _field("quaternion", pa.list_(pa.float64(), 4), "", "w, x, y, z"),
-        _field("astar", _vector, "1/angstrom", "as turned, no 2 pi"),
-        _field("bstar", _vector, "1/angstrom", "as turned, no 2 pi"),
-        _field("cstar", _vector, "1/angstrom", "as turned, no 2 pi"),
+        _field("n_crystals", pa.int32()),
+        _field("quaternion", _vectors, "", "w, x, y, z of each crystal"),
+        _field("astar", _vectors, "1/angstrom", "of each crystal, as turned, no 2 pi"),
+        _field("bstar", _vectors, "1/angstrom", "of each crystal, as turned, no 2 pi"),
+        _field("cstar", _vectors, "1/angstrom", "of each crystal, as turned, no 2 pi"),
+        _field("size", _vectors, "m", "of each crystal"),
+        _field("mosaicity", _vectors, "degree", "of each crystal"),
         _field("n_spots", pa.int32(), "", "spots of at least min_photons photons"),
         _field("photons", pa.float64(), "photons", "Bragg photons on live pixels"),
         _field("n_saturated", pa.int32(), "pixel", "pixels clipped at max_adu"),
         _field("is_hit", pa.bool_(), "", "n_spots >= min_spots"),
+        _field("photon_energy", pa.float64(), "eV"),
+        _field("clen", pa.float64(), "m"),
+        _field("beam_x", pa.float64(), "m", "shift of the beam on the detector"),
+        _field("beam_y", pa.float64(), "m", "shift of the beam on the detector"),
+        _field("tilt_x", pa.float64(), "degree", "turn of the detector"),
+        _field("tilt_y", pa.float64(), "degree", "turn of the detector"),
+        _field("flux", pa.float64(), "", "factor on all photons"),
+        _field("signal", pa.float64(), "", "factor on the Bragg photons"),
+        _field("background", pa.float64(), "", "factor on the background"),
     ]
 )
 
@@ -86,6 +100,11 @@ def write_table(
         metadata = {"spotmill": json.dumps(provenance or {}, sort_keys=True)}
         table = pa.table(dict(columns), schema=schema.with_metadata(metadata))
         pq.write_table(table, temporary, compression="zstd")
+
+
+def unit(schema: pa.Schema, name: str) -> str:
+    """Return the unit of a column, empty where it has none."""
+    return str(schema.field(name).metadata[b"units"].decode())
 
 
 def read_table(path: str | Path, schema: pa.Schema) -> pa.Table:

@@ -124,12 +124,6 @@ def sum_equal(
     return distinct, np.bincount(where, weights=values.astype(np.float64))
 
 
-def full_resolution(task_input: Input, model: str) -> None:
-    """Raise SpotmillError where a model that needs single pixels is given binned frames."""
-    if task_input.sum_bin != 1:
-        raise SpotmillError(f"input.sum_bin: {model} reads single pixels; leave it at 1")
-
-
 class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
     """Encoded images with their classes, as torch's loaders want them.
 

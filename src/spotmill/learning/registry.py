@@ -8,18 +8,19 @@ PLACE = "spotmill.learning.models"
 
 
 class Entry(NamedTuple):
-    """Where a model lives and what it can tell."""
+    """Where a model lives, what it can tell, and whether it reads whole frames (summed or not)."""
 
     module: str
     targets: tuple[str, ...]
+    whole_frames: bool
 
 
 MODELS: dict[str, Entry] = {
-    "patch_counter": Entry("patch_counter", ("hit",)),
-    "binary_cnn": Entry("binary_cnn", ("hit",)),
-    "base_cnn": Entry("base_cnn", ("hit",)),
-    "radial_profile": Entry("radial_profile", ("photon_energy", "camera_length")),
-    "linear": Entry("linear", ("hit", "photon_energy", "camera_length")),
+    "patch_counter": Entry("patch_counter", ("hit",), False),
+    "binary_cnn": Entry("binary_cnn", ("hit",), True),
+    "base_cnn": Entry("base_cnn", ("hit",), True),
+    "radial_profile": Entry("radial_profile", ("photon_energy", "camera_length"), False),
+    "linear": Entry("linear", ("hit", "photon_energy", "camera_length"), True),
 }
 
 

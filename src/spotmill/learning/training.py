@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Sampler
 from torchmetrics import MeanMetric
 
 from spotmill.errors import SpotmillError
+from spotmill.formats.atomic import atomic
 from spotmill.learning.encoders import EncodedFrames
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
@@ -119,9 +120,7 @@ def fit(
         )
     state = resume_point(checkpoints) if checkpoints else None
     if checkpoints:
-        callbacks.append(
-            ModelCheckpoint(checkpoints, save_top_k=0, save_last=True, save_on_train_epoch_end=True)
-        )
+        callbacks.append(Checkpoints(checkpoints))
     order = Shuffled(train, task.seed)
     loaders = (
         loader(frames, order, task.batch_size),
@@ -137,7 +136,7 @@ def fit(
             callbacks=callbacks,
             deterministic=True,
             logger=False,
-            enable_checkpointing=checkpoints is not None,
+            enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -312,6 +311,18 @@ class Record(Callback):
         self.best_epoch = int(state_dict["best_epoch"])
 
 
+class Checkpoints(Callback):
+    """Keeps the whole state of training after every epoch, in one file that is always whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Replace the checkpoint."""
+        with atomic(self._folder / CHECKPOINT) as temporary:
+            trainer.save_checkpoint(temporary)
+
+
 class InOrder(Sampler[int]):
     """Some rows, as they stand."""
 
@@ -353,8 +364,6 @@ class quiet(warnings.catch_warnings):
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         # Encoded frames lie in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        # The folder is ours, named after what is trained, and there on a resume.
-        warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
         # Lightning 2.6 asks torch for a name that torch 2.13 is about to drop.
         warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*")
         return entered

@@ -6,7 +6,7 @@ x = (a.q, b.q, c.q), q = (s - z)/lambda, for a parallelepiped of Na x Nb x Nc ce
 faces on (100), (010) and (001) (kinematic theory; Warren, X-ray Diffraction, 1969, ch. 3).
 The mean is over sub-pixel samples, centred, and over wavelengths. Fringes and partial
 spots come out as they are; what no sample comes near is missed, so it is for crystals of a
-few hundred nm at most (docs/from-pattern-sim.md gives the range). The interference
+few hundred nm at most (`resolved_size`). The interference
 function is exact to 4e-10, and |F|^2 is held in single precision (6e-8).
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.physics import lattice_kernels as kernels
-from spotmill.physics.geometry import Detector
+from spotmill.physics.geometry import Detector, max_scattering
 from spotmill.physics.units import CLASSICAL_ELECTRON_RADIUS
 
 Gradients = Literal["mosaic", "interpolate", "phased"]
@@ -210,6 +210,33 @@ def whole_cells(
             "give metres, at least one cell along each axis"
         )
     return int(cells[0]), int(cells[1]), int(cells[2])
+
+
+def resolved_size(
+    detector: Detector, wavenumbers: NDArray[np.float64], width: float, samples: int
+) -> float:
+    """Return the largest crystal, m, whose fringes the samples resolve everywhere.
+
+    |L|^2 has no fringe narrower than 1/size in q. From sub-pixel sample to sample q moves
+    by k pixel / (samples distance), from wavenumber to wavenumber by |s| dk / k. Smaller
+    crystals are integrated exactly, spot by spot; of larger ones the samples hit some
+    spots near their maximum and miss the others.
+
+    Parameters
+    ----------
+    wavenumbers : [n]
+        Samples, ascending, 1/Å.
+    width : float
+        Of the whole spectrum, 1/Å; stands for the gap where there is one sample.
+    """
+    k = float(wavenumbers[-1])
+    nearest = min(
+        abs(float(p.corner @ p.normal)) / np.linalg.norm(p.normal) for p in detector.panels
+    )
+    across = float(k * detector.pixel_size / (samples * nearest))
+    gap = float(np.diff(wavenumbers).max(initial=0.0)) if len(wavenumbers) > 1 else width
+    along = max_scattering(detector, 1 / k) * gap / k
+    return 1e-10 / max(across, along)
 
 
 def lattice_image(

@@ -115,13 +115,13 @@ class PhotonSampler:
             self._pixels = np.flatnonzero(means).astype(np.int32)
             self._accept, self._alias = _alias_table(means[self._pixels])
 
-    def draw(self, rng: np.random.Generator) -> NDArray[np.uint32]:
-        """Return one frame of photons, [ss, fs] uint32."""
+    def draw(self, rng: np.random.Generator, factor: float = 1.0) -> NDArray[np.uint32]:
+        """Return one frame of photons, [ss, fs] uint32, of `factor` times the expectation."""
         if self._means is not None:
-            return rng.poisson(self._means).astype(np.uint32).reshape(self.shape)
+            return rng.poisson(factor * self._means).astype(np.uint32).reshape(self.shape)
         image = np.zeros(self.shape, dtype=np.uint32)
         if self.total > 0:
-            uniforms = rng.random(rng.poisson(self.total))
+            uniforms = rng.random(rng.poisson(factor * self.total))
             _scatter(image.ravel(), self._pixels, self._accept, self._alias, uniforms)
         return image
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from spotmill.learning.candidates import Candidates, find_candidates
-from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution, stack
+from spotmill.learning.encoders import Encoded, Encoder, View, stack
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.model import Model
 from spotmill.tasks import Input
@@ -34,7 +34,6 @@ class Settings(Model):
 
 def encoder(settings: Settings, task_input: Input, view: View) -> Encoder:
     """Read the most significant local maxima."""
-    full_resolution(task_input, "patch_counter")
     return CandidateEncoder(settings)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from spotmill.learning.encoders import Encoded, Encoder, View, full_resolution, stack
+from spotmill.learning.encoders import Encoded, Encoder, View, stack
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.profiles import radial_bins, radial_profile
 from spotmill.model import Model
@@ -36,7 +36,6 @@ class Settings(Model):
 
 def encoder(settings: Settings, task_input: Input, view: View) -> Encoder:
     """Read the radial profile."""
-    full_resolution(task_input, "radial_profile")
     return ProfileEncoder(settings, view)
 
 

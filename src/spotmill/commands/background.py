@@ -1,0 +1,270 @@
+r"""Measure the background on real blank frames, to stand in for the water model.
+
+Example::
+
+    spotmill background blanks/ --detector config/detectors/eiger4m.geom --photon-energy 7000 \
+        --clen 0.15 --dataset 02 --output background.h5
+
+Writes the mean of all frames in the layout of `spotmill water`, for `spotmill overlay --water`.
+With `--frames` it writes the frames themselves instead, as whole photons.
+"""
+
+import argparse
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill.commands.arguments import add_dataset, add_output
+from spotmill.config import NAME, read_text
+from spotmill.errors import SpotmillError
+from spotmill.formats.frames import Header, Shard, write_shard
+from spotmill.formats.geom import Geometry, parse_geometry
+from spotmill.formats.images import RawFrame, open_frames
+from spotmill.physics.background import BackgroundMean
+from spotmill.physics.geometry import Detector
+from spotmill.physics.photons import fit_counts
+from spotmill.physics.units import check_clen, check_photon_energy
+
+# Raised by hand when the numbers that are written change.
+RECIPE = 1
+
+# Headers are written to three or four digits; what differs by more is another experiment.
+HEADER_TOLERANCE = 0.01
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `spotmill background`."""
+    parser.add_argument(
+        "sources",
+        metavar="FRAMES",
+        nargs="+",
+        type=Path,
+        help="files, folders or .lst lists of blank frames",
+    )
+    parser.add_argument("--detector", type=Path, required=True, help="CrystFEL geometry file")
+    add_dataset(parser)
+    parser.add_argument("--data", help="place of the frames in HDF5 files, if unusual")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="multiplies the mean, for another flux (1)"
+    )
+    parser.add_argument(
+        "--keep-all", action="store_true", help="reject no zingers (for noisy detectors)"
+    )
+    parser.add_argument(
+        "--ignore-header",
+        action="store_true",
+        help="do not compare the frames' energy, distance and pixel size with what is given",
+    )
+    parser.add_argument("--frames", action="store_true", help="write the frames, not their mean")
+    add_output(parser, "expected background, or the stack of blank frames (.h5)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run `spotmill background`."""
+    if not NAME.fullmatch(args.dataset):
+        raise SpotmillError(f"--dataset: {args.dataset!r} must be letters, digits, - and _ only")
+    if not (math.isfinite(args.scale) and args.scale > 0):
+        raise SpotmillError(f"--scale: {args.scale!r} is not a number above 0")
+    if args.frames and args.scale != 1:
+        raise SpotmillError("--scale: goes without --frames, whose photons are counted")
+    stack = read_stack(args)
+    if args.frames:
+        write_frames(args, stack)
+    else:
+        write_mean(args, stack)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Blank frames of one detector, read anew at each pass."""
+
+    sources: tuple[Path, ...]
+    data: str | None
+    geometry: Geometry
+    detector: Detector
+    photon_energy: float
+    compare_header: bool
+    text: str
+
+    def __iter__(self) -> Iterator[tuple[RawFrame, NDArray[np.float64], NDArray[np.bool_]]]:
+        """Yield each frame, its photons and its live pixels [ss, fs]."""
+        for source in self.sources:
+            for frame in open_frames(source, data=self.data):
+                check_frame(frame, self)
+                live = live_pixels(frame, self)
+                photons = np.where(live, frame.image, 0) / self.detector.adu_per_photon
+                yield frame, photons, live
+
+
+def read_stack(args: argparse.Namespace) -> Stack:
+    """Return the frames that the arguments name, with their detector."""
+    photon_energy = check_photon_energy(args.photon_energy)
+    text = read_text(args.detector)
+    geometry = parse_geometry(text, str(args.detector))
+    return Stack(
+        sources=tuple(args.sources),
+        data=args.data,
+        geometry=geometry,
+        detector=geometry.detector(clen=check_clen(args.clen), photon_energy=photon_energy),
+        photon_energy=photon_energy,
+        compare_header=not args.ignore_header,
+        text=text,
+    )
+
+
+def check_frame(frame: RawFrame, stack: Stack) -> None:
+    """Raise SpotmillError where a frame is of another detector or experiment."""
+    if frame.image.shape != stack.detector.shape:
+        raise SpotmillError(
+            f"{frame.path}: has frames of {frame.image.shape} pixels [ss, fs], and "
+            f"{stack.geometry.source} describes {stack.detector.shape}; "
+            "give the geometry of these frames"
+        )
+    given = {
+        "photon_energy": stack.photon_energy,
+        "clen": stack.detector.clen,
+        "pixel_size": stack.detector.pixel_size,
+    }
+    for name, value in given.items():
+        stated = getattr(frame.metadata, name)
+        if not stack.compare_header or stated is None:
+            continue
+        if not math.isclose(stated, value, rel_tol=HEADER_TOLERANCE):
+            raise SpotmillError(
+                f"{frame.path}: states {name} {stated:g}, and {value:g} is given; give frames of "
+                "this dataset, or --ignore-header if the header is wrong"
+            )
+
+
+def live_pixels(frame: RawFrame, stack: Stack) -> NDArray[np.bool_]:
+    """Return the pixels [ss, fs] that detector, file and values leave to be trusted."""
+    live = frame.live & stack.detector.mask
+    if frame.metadata.saturation is not None:
+        live &= frame.image < frame.metadata.saturation
+    for panel in stack.geometry.panels:
+        slab = np.s_[panel.min_ss : panel.max_ss + 1, panel.min_fs : panel.max_fs + 1]
+        values = frame.image[slab]
+        if panel.max_adu is not None:
+            live[slab] &= values <= panel.max_adu
+        for flag in panel.flags:
+            bad = {"lessthan": np.less, "morethan": np.greater, "equal": np.equal}[flag.kind]
+            live[slab] &= ~bad(values, flag.value)
+    return live
+
+
+def write_mean(args: argparse.Namespace, stack: Stack) -> None:
+    """Average the frames and write their mean as the expected image of a dataset."""
+    background = BackgroundMean(stack.detector.shape)
+    names, digest = [], hashlib.blake2b(digest_size=16)
+    for frame, photons, live in stack:
+        background.add(photons, live)
+        names.append(f"{frame.path.name} //{frame.event}")
+        digest.update(np.ascontiguousarray(frame.image).data)
+    rejected = 0
+    if not args.keep_all:
+        rejected = sum(background.reject(photons, live) for _, photons, live in stack)
+    image, live = background.mean()
+    image *= np.float32(args.scale)
+    check_some_live(args, live)
+    parameters = {"scale": args.scale, "rejected": rejected}
+    header = make_header(args, stack, "water", names, digest.hexdigest(), parameters)
+    total = np.array([image.sum(dtype=np.float64)])
+    with write_shard(
+        args.output,
+        header,
+        np.array([0], dtype=np.int64),
+        stack.detector.shape,
+        np.float32,
+        live,
+        columns={"total": total},
+        units={"total": "photons"},
+    ) as shard:
+        shard.put(0, image)
+
+
+def write_frames(args: argparse.Namespace, stack: Stack) -> None:
+    """Write the frames as whole photons; a pixel that any of them lacks is dead in all."""
+    mask = np.ones(stack.detector.shape, dtype=bool)
+    names, digest = [], hashlib.blake2b(digest_size=16)
+    for frame, _, live in stack:
+        mask &= live
+        names.append(f"{frame.path.name} //{frame.event}")
+        digest.update(np.ascontiguousarray(frame.image).data)
+    check_some_live(args, mask)
+    header = make_header(args, stack, "blank", names, digest.hexdigest(), {})
+    indices = np.arange(len(names), dtype=np.int64)
+    totals = np.zeros(len(names), dtype=np.int64)
+    dtype = header.count_dtype
+    with write_shard(args.output, header, indices, mask.shape, dtype, mask) as shard:
+        for index, (_, photons, _) in enumerate(stack):
+            counts = np.rint(np.where(mask, np.maximum(photons, 0), 0)).astype(np.int64)
+            image, _ = fit_counts(counts, dtype, header.saturation)
+            totals[index] = image.sum(dtype=np.int64)
+            shard.put(index, image)
+        shard.set_columns({"photons": totals}, {"photons": "photons"})
+
+
+def check_some_live(args: argparse.Namespace, live: NDArray[np.bool_]) -> None:
+    """Raise SpotmillError unless a pixel is left."""
+    if not live.any():
+        raise SpotmillError(f"{args.sources[0]}: leaves no live pixel; check masks and flags")
+
+
+def make_header(
+    args: argparse.Namespace,
+    stack: Stack,
+    content: str,
+    names: list[str],
+    digest: str,
+    parameters: dict[str, float],
+) -> Header:
+    """Return the header of what is written; files are known by name and content."""
+    return Header(
+        dataset=args.dataset,
+        content=content,
+        kind="empty",
+        photon_energy=stack.photon_energy,
+        clen=stack.detector.clen,
+        pixel_size=stack.detector.pixel_size,
+        recipe=RECIPE,
+        seed=0,
+        parameters={
+            "detector": stack.text,
+            "measured": {
+                "frames": names,
+                "digest": digest,
+                "keep_all": args.keep_all,
+                **parameters,
+            },
+        },
+        saturation=stack.detector.saturation,
+    )
+
+
+def draw_blank(stack: Shard, rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Return the photons [ss, fs] of one frame of a stack of blanks, drawn evenly.
+
+    Parameters
+    ----------
+    stack
+        A shard of content "blank".
+    rng
+        The stream of the frame, by `stream(seed, dataset, index, "blank")`.
+
+    Raises
+    ------
+    SpotmillError
+        When the shard holds something else than blank frames.
+    """
+    if stack.header.content != "blank" or stack.dtype.kind != "u":
+        raise SpotmillError(
+            f"{stack.path}: holds {stack.header.content}, not blank frames; "
+            "make it with spotmill background --frames"
+        )
+    frame = stack.read(int(rng.integers(len(stack))))
+    return np.where(stack.mask, frame, 0).astype(np.uint32)

@@ -1,0 +1,242 @@
+"""Frames in HDF5: our shards, NXmx and NeXus masters, CXI, bare arrays."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  registers bitshuffle and its like with HDF5
+import numpy as np
+
+from spotmill.errors import SpotmillError
+from spotmill.formats.frames import PROVENANCE
+from spotmill.formats.images_hdf5_metadata import Instrument
+from spotmill.formats.images_model import (
+    LARGEST_AREA,
+    FrameFile,
+    RawFrame,
+    both,
+    check_image,
+    unflagged,
+)
+
+SERIES = re.compile(r"data_\d+")
+CXI_DATA = ("entry_1/data_1/data", "entry_1/instrument_1/detector_1/data")
+BARE_DATA = ("entry/data/data", "data/data", "data")
+
+
+class Hdf5File(FrameFile):
+    """An HDF5 file, with the data files that it links to; frames are read when asked for.
+
+    Parameters
+    ----------
+    data : str, optional
+        Place of the frames in the file, where it is not one of the known ones.
+    """
+
+    def __init__(self, path: Path, data: str | None = None) -> None:
+        super().__init__(path)
+        try:
+            self._file = h5py.File(path, "r")
+        except OSError as error:
+            raise SpotmillError(f"{path}: is not a whole HDF5 file; copy it again") from error
+        try:
+            self._parts = find_frames(path, self._file, data)
+            self._shape = _common_shape(path, self._parts)
+            self._starts = np.cumsum([0, *(_frames(part) for part in self._parts)])
+            if not len(self):
+                raise SpotmillError(f"{path}: holds 0 frames; give a file with frames")
+            self._instrument = Instrument(self._file, self._parts[0].name, len(self))
+        except SpotmillError:
+            self._file.close()
+            raise
+        self._is_ours = PROVENANCE in self._file
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return int(self._starts[-1])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read(self, event: int) -> RawFrame:
+        part = int(np.searchsorted(self._starts, event, side="right")) - 1
+        dataset = self._parts[part]
+        try:
+            array = dataset[event - self._starts[part]] if dataset.ndim > 2 else dataset[()]
+            metadata = self._instrument.metadata(event)
+            declared = self._instrument.live(event, self._shape)
+        except (OSError, KeyError) as error:
+            raise SpotmillError(
+                f"{self.path}: event {event} cannot be read ({error}); check that it is whole"
+            ) from error
+        image = check_image(self.path, np.asarray(array).reshape(self._shape))
+        largest = image.dtype.kind == "u" and not self._is_ours
+        if largest and metadata.saturation == np.iinfo(image.dtype).max:
+            largest = False
+        flags = unflagged(image, largest, self._instrument.underload(event))
+        return RawFrame(self.path, event, image, both(declared, flags), metadata)
+
+
+def find_frames(path: Path, file: h5py.File, data: str | None) -> list[h5py.Dataset]:
+    """Return the arrays that hold a file's frames, in order.
+
+    Raises
+    ------
+    SpotmillError
+        When there are none, more than one candidate, or a linked data file is missing.
+    """
+    if data is not None:
+        found = _at(path, file, data.strip("/"))
+        if not found:
+            raise SpotmillError(f"{path}: has no array at {data}; correct the place of the data")
+        return found
+    for place in (*CXI_DATA, *_nexus_places(file), *BARE_DATA):
+        found = _at(path, file, place)
+        if found:
+            return found
+    return [_only_array(path, file)]
+
+
+def _nexus_places(file: h5py.File) -> list[str]:
+    """Return the groups that may hold the frames of a NeXus file, the default ones first."""
+    places = []
+    entries = sorted(name for name in file if _is_class(file, name, "NXentry"))
+    for entry in sorted(entries, key=lambda name: name != _text(file.attrs.get("default"))):
+        default = _text(file[entry].attrs.get("default"))
+        groups = sorted(name for name in file[entry] if _is_class(file[entry], name, "NXdata"))
+        groups.sort(key=lambda name: name != default)
+        for group in groups:
+            signal = _text(file[entry][group].attrs.get("signal")) or "data"
+            places += [f"{entry}/{group}/{signal}", f"{entry}/{group}"]
+    return [*places, "entry/data"]
+
+
+def _is_class(group: h5py.Group, name: str, nx_class: str) -> bool:
+    child = group.get(name) if group.get(name, getlink=True) else None
+    return isinstance(child, h5py.Group) and _text(child.attrs.get("NX_class")) == nx_class
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value or "")
+
+
+def _at(path: Path, file: h5py.File, place: str) -> list[h5py.Dataset]:
+    """Return the array at a place, or the numbered arrays of a group there, or nothing."""
+    found = _resolve(path, file, place)
+    if isinstance(found, h5py.Dataset):
+        return [found] if found.ndim >= 2 and found.dtype.kind in "biuf" else []
+    if isinstance(found, h5py.Group):
+        names = sorted((name for name in found if SERIES.fullmatch(name)), key=_serial)
+        parts = [_resolve(path, file, f"{place}/{name}") for name in names]
+        return [part for part in parts if isinstance(part, h5py.Dataset)]
+    return []
+
+
+def _serial(name: str) -> int:
+    return int(name.removeprefix("data_"))
+
+
+def _resolve(path: Path, file: h5py.File, place: str) -> h5py.Group | h5py.Dataset | None:
+    """Return what lies at a place; None if nothing does; raise where a link leads nowhere."""
+    group: Any = file
+    for name in place.split("/"):
+        link = group.get(name, getlink=True) if isinstance(group, h5py.Group) else None
+        if link is None:
+            return None
+        if isinstance(link, h5py.ExternalLink):
+            _check_beside(path, group.file, link.filename)
+        try:
+            group = group[name]
+        except (KeyError, OSError) as error:
+            raise SpotmillError(
+                f"{path}: {place} leads to what cannot be opened; check the files it links to"
+            ) from error
+    if isinstance(group, h5py.Dataset) and group.is_virtual:
+        for source in group.virtual_sources():
+            _check_source(path, group.file, source)
+    return group
+
+
+def _check_beside(path: Path, file: h5py.File, name: str) -> Path:
+    """Return a linked file, or raise SpotmillError where it is missing."""
+    target = Path(file.filename).parent / name
+    if not target.is_file():
+        raise SpotmillError(
+            f"{path}: is a master without its data file {name}; put that file beside it"
+        )
+    return target
+
+
+def _check_source(path: Path, file: h5py.File, source: Any) -> None:
+    """Raise SpotmillError where a virtual array's source is absent: HDF5 would give zeros."""
+    if source.file_name == ".":
+        present = source.dset_name in file
+    else:
+        target = _check_beside(path, file, source.file_name.replace("%b", "0"))
+        try:
+            with h5py.File(target, "r") as other:
+                present = source.dset_name in other
+        except OSError as error:
+            raise SpotmillError(f"{target}: is not a whole HDF5 file; copy it again") from error
+    if not present:
+        raise SpotmillError(f"{path}: its data file {source.file_name} lacks {source.dset_name}")
+
+
+def _only_array(path: Path, file: h5py.File) -> h5py.Dataset:
+    """Return the one array of two or more dimensions in a file."""
+    found: list[h5py.Dataset] = []
+
+    def keep(_: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim >= 2 and item.dtype.kind in "biuf":
+            found.append(item)
+
+    file.visititems(keep)
+    if not found:
+        raise SpotmillError(f"{path}: holds no image; give a file with frames")
+    if len(found) > 1:
+        names = ", ".join(item.name for item in found[:4])
+        raise SpotmillError(f"{path}: holds several arrays ({names}); name the place of the data")
+    return found[0]
+
+
+def _frames(part: h5py.Dataset) -> int:
+    return 1 if part.ndim == 2 else int(part.shape[0])
+
+
+def _common_shape(path: Path, parts: list[h5py.Dataset]) -> tuple[int, int]:
+    """Return (ss, fs) of a frame, panels of a fourth dimension laid below one another."""
+    shapes = {part.shape[-2:] if part.ndim < 4 else part.shape[1:] for part in parts}
+    if len(shapes) > 1 or any(part.ndim > 4 for part in parts):
+        raise SpotmillError(f"{path}: holds arrays of different shapes, {sorted(shapes)}; split it")
+    *panels, ss, fs = shapes.pop()
+    rows = ss * (panels[0] if panels else 1)
+    if not 0 < rows * fs <= LARGEST_AREA:
+        raise SpotmillError(f"{path}: holds frames of {rows} x {fs} pixels; give detector frames")
+    return int(rows), int(fs)
+
+
+def linked_files(path: Path) -> set[Path]:
+    """Return the files that a master takes its frames from (none for other files)."""
+    linked: set[Path] = set()
+    try:
+        with h5py.File(path, "r") as file:
+            for place in dict.fromkeys([*CXI_DATA, *_nexus_places(file), *BARE_DATA]):
+                parent = file.get(place.rpartition("/")[0] or "/")
+                for group in (file.get(place), parent):
+                    linked |= _links_of(group)
+    except OSError:
+        # A damaged file links to nothing; whoever reads its frames gets the message.
+        return set()
+    return {(path.parent / name).resolve() for name in linked if name != "."}
+
+
+def _links_of(item: Any) -> set[Any]:
+    """Return the names of the files that a group or array leads to."""
+    if isinstance(item, h5py.Dataset):
+        return {source.file_name for source in item.virtual_sources()} if item.is_virtual else set()
+    if not isinstance(item, h5py.Group):
+        return set()
+    links = (item.get(name, getlink=True) for name in item)
+    return {link.filename for link in links if isinstance(link, h5py.ExternalLink)}
