@@ -6,6 +6,9 @@ min_version("9.1")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/reflections.smk"
 include: "workflow/rules/geometry.smk"

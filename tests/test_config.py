@@ -49,7 +49,7 @@ def test_shipped_configuration_is_the_papers_table_1(monkeypatch) -> None:
         ("nphotons: 3e8\nbeam_radius: 5e-6\n", r"beam\.yaml: bandwidth: is required"),
         ("nphotons: -1\nbeam_radius: 5e-6\nbandwidth: 0.01\n", r"nphotons: .*greater than 0"),
         ("nphotons: .nan\nbeam_radius: 5e-6\nbandwidth: 0.01\n", r"nphotons: .*finite"),
-        ("nphotons: 3e8\nbeam_radius: 5.0\nbandwidth: 0.01\n", r"beam_radius: .*less than 1"),
+        ("nphotons: 3e8\nbeam_radius: 5.0\nbandwidth: 0.01\n", r"beam_radius: .*less than 0.1"),
         ("nphotons: [1\n", r"beam\.yaml: line 2: is not valid YAML"),
         ("- 1\n", r"beam\.yaml"),
         ("", r"beam\.yaml"),

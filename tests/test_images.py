@@ -190,6 +190,23 @@ def test_damaged_data_file(master):
     refused(path, "cannot be opened")
 
 
+def test_entry_of_any_name_with_the_data_elsewhere(tmp_path):
+    write_data_file(tmp_path / "raw.h5", counts(2))
+    with h5py.File(tmp_path / "a.nxs", "w") as file:
+        describe(file)
+        file.move("entry", "scan")
+        data = file["scan"].create_group("data")
+        data.attrs["NX_class"], data.attrs["signal"] = "NXdata", "data"
+        data["data"] = h5py.ExternalLink("raw.h5", "/entry/data/data")
+        file["scan/instrument/beam/incident_energy"] = 9.0
+        file["scan/instrument/beam/incident_energy"].attrs["units"] = "keV"
+    facts = only(tmp_path / "a.nxs", event=1).metadata
+    assert facts.clen == 0.15
+    # Where energy and wavelength contradict each other, the user is told.
+    assert facts.photon_energy == pytest.approx(COPPER, rel=1e-5)
+    assert any("contradicts" in remark for remark in facts.remarks)
+
+
 @pytest.mark.parametrize(
     ("units", "wavelength"),
     [("angstrom", 1.5406), (None, 1.5406), ("nm", 0.15406), ("m", 1.5406e-10)],

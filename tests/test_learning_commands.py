@@ -17,9 +17,9 @@ from safetensors.numpy import load_file
 
 from spotmill.cli import main
 from spotmill.learning import evaluation as evaluation_module
+from spotmill.learning.batches import Shuffled
 from spotmill.learning.controls import shuffled_labels
 from spotmill.learning.frames import FrameFiles, WaterFrames, read_frames
-from spotmill.learning.training import Shuffled
 from spotmill.tasks import Task
 
 Run = Callable[..., None]
@@ -268,7 +268,7 @@ def test_evaluation_fails_where_a_control_is_off_chance(
         ({"settings": {"candidate": 3}}, "settings: candidate: unknown key"),
         ({"input": {"sum_bin": 2}}, "patch_counter reads single pixels; leave input.sum_bin at 1"),
         (
-            {"model": "linear", "optimiser": "sgd", "learning_rate": 1e30},
+            {"model": "linear", "optimiser": "sgd", "learning_rate": 1e38},
             "learning_rate: the loss is not",
         ),
         ({"model": "binary_cnn", "input": {"sum_bin": 30}}, "binary_cnn cannot read frames of"),

@@ -4,13 +4,26 @@ The Snakefile reads the configuration through this module at every parse, so it 
 neither NumPy nor torch.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spotmill.config import FIRST_EMPTY, Config, Crystal, Dataset, read_datasets
+from spotmill.config import (
+    FIRST_EMPTY,
+    Beam,
+    Config,
+    Crystal,
+    Dataset,
+    Response,
+    Solvent,
+    read_datasets,
+)
 from spotmill.errors import SpotmillError
+from spotmill.model import Model, read_text
+from spotmill.randomise import Randomise
 from spotmill.tasks import Task
 
 
@@ -27,7 +40,20 @@ class Plan:
     def concept(self, dataset: str, concept: str) -> str:
         """Return the file of a concept (beam, detector, ...) that a dataset uses."""
         own = getattr(self.datasets[dataset], concept)
-        return str(own or getattr(self.config, concept))
+        return str(own or getattr(self.config, concept) or "")
+
+    def digest(self, dataset: str, concept: str) -> str:
+        """Return a digest of what a concept's file says, comments and layout left out.
+
+        The rules pass it as a parameter and take the file itself as `ancient`: a comment
+        remakes nothing, a changed value does.
+        """
+        path = self.concept(dataset, concept)
+        return meaning(concept, path) if path else "none"
+
+    def task_digest(self, task: str, but: frozenset[str] = frozenset()) -> str:
+        """Return a digest of a task, but for some of its keys."""
+        return hashed(self.tasks[task].model_dump_json(exclude=set(but)))
 
     def crystal(self, dataset: str) -> str:
         """Return the name under which the reflections of a dataset's crystal are kept."""
@@ -86,13 +112,15 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
     ).items():
         crystals[name] = Crystal.read(path)
     for row in datasets.values():
-        for concept in ("detector", "response", "beam", "solvent"):
+        for concept in ("detector", "response", "beam", "solvent", "randomise"):
             path = getattr(row, concept) or getattr(config, concept)
-            if not Path(path).is_file():
+            if path and not Path(path).is_file():
                 raise SpotmillError(
                     f"{source}: {concept}: {path}: no such file (dataset {row.dataset});"
                     " check the name"
                 )
+            if path:
+                meaning(concept, path)
     task_files = by_stem(config.tasks, "tasks")
     tasks = {name: Task.read(path) for name, path in task_files.items()}
     for name, task in tasks.items():
@@ -103,6 +131,31 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                     f" it has {', '.join(datasets)}"
                 )
     return Plan(config, datasets, crystals, tasks, task_files)
+
+
+CONCEPTS: dict[str, type[Model]] = {
+    "response": Response,
+    "beam": Beam,
+    "crystal": Crystal,
+    "solvent": Solvent,
+    "randomise": Randomise,
+}
+
+
+def hashed(text: str) -> str:
+    """Return a short hash of a text."""
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@cache
+def meaning(concept: str, path: str) -> str:
+    """Return a digest of what a concept's file says, and the files that it names in turn."""
+    if concept == "detector":
+        lines = (line.split(";")[0].split() for line in read_text(path).splitlines())
+        return hashed("\n".join(" ".join(words) for words in lines if words))
+    values = CONCEPTS[concept].read(path)
+    spectrum_file = getattr(values, "spectrum_file", None)
+    return hashed(values.model_dump_json() + (read_text(spectrum_file) if spectrum_file else ""))
 
 
 def by_stem(paths: Iterable[str], key: str) -> dict[str, str]:

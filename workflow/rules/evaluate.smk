@@ -1,14 +1,12 @@
 rule evaluate:
     """Evaluate a model on test frames, beside baselines and controls."""
     input:
-        task=lambda wildcards: PLAN.task_files[wildcards.task],
+        task=lambda wildcards: ancient(PLAN.task_files[wildcards.task]),
         split="results/splits/{task}.parquet",
         weights="results/models/{task}/model.safetensors",
         card="results/models/{task}/model.json",
         water=lambda wildcards: f"results/images/water/{PLAN.task_datasets(wildcards.task)[0]}.h5",
-        detector=lambda wildcards: PLAN.concept(
-            PLAN.task_datasets(wildcards.task)[0], "detector"
-        ),
+        detector=of_first_dataset("detector"),
     output:
         evaluation="results/evaluation/{task}/evaluation.json",
         predictions="results/evaluation/{task}/predictions.parquet",
@@ -24,6 +22,10 @@ rule evaluate:
         runtime=120,
     params:
         recipe=RECIPES["evaluate"],
+        task_says=lambda wildcards: PLAN.task_digest(wildcards.task),
+        detector_says=lambda wildcards: PLAN.digest(
+            PLAN.task_datasets(wildcards.task)[0], "detector"
+        ),
         model=subpath(input.weights, parent=True),
         folder=subpath(output.evaluation, parent=True),
     shell:

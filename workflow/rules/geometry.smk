@@ -17,6 +17,8 @@ rule geometry:
         runtime=15,
     params:
         recipe=RECIPES["geometry"],
+        detector_says=says("detector"),
+        beam_says=says("beam"),
         photon_energy=of_dataset("photon_energy"),
         clen=of_dataset("clen"),
     shell:

@@ -1,11 +1,3 @@
-def of_shards(pattern, kinds):
-    """Return an input function: a file for each of the dataset's shards of these kinds."""
-    return lambda wildcards: [
-        pattern.format(dataset=wildcards.dataset, shard=shard)
-        for shard in PLAN.shards(wildcards.dataset, kinds)
-    ]
-
-
 rule manifest:
     """List the frames of a dataset and their files."""
     input:

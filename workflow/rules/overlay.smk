@@ -21,6 +21,8 @@ rule overlay:
         runtime=60,
     params:
         recipe=RECIPES["overlay"],
+        detector_says=says("detector"),
+        response_says=says("response"),
         seed=PLAN.config.seed,
     shell:
         r"""
@@ -52,6 +54,8 @@ rule empty:
         runtime=60,
     params:
         recipe=RECIPES["overlay"],
+        detector_says=says("detector"),
+        response_says=says("response"),
         seed=PLAN.config.seed,
         first=first_frame,
         frames=frame_count,

@@ -1,15 +1,3 @@
-def structure_file(wildcards):
-    """The local file that a crystal names; nothing when it is fetched."""
-    crystal = PLAN.crystals[wildcards.crystal]
-    files = [crystal.structure, crystal.cell_file]
-    return [file for file in files if file and not file.startswith("pdb:")]
-
-
-def cell_file_argument(wildcards):
-    cell_file = PLAN.crystals[wildcards.crystal].cell_file
-    return ["--cell-file", cell_file] if cell_file else []
-
-
 rule reflections:
     """Compute or convert the reflections of a crystal."""
     input:

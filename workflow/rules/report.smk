@@ -1,12 +1,8 @@
-FIGURES = ["datasets", "frames", "radial_profiles"]
-TASK_FIGURES = ["training", "confusion", "per_dataset", "errors"]
-
-
 rule report:
     """Make the report."""
     input:
-        config=workflow.configfiles[0],
-        datasets=PLAN.config.datasets,
+        config=ancient(workflow.configfiles[0]),
+        datasets=ancient(PLAN.config.datasets),
         manifest="results/manifest/all.parquet",
         water=expand("results/images/water/{dataset}.h5", dataset=PLAN.datasets),
         cards=expand("results/models/{task}/model.json", task=PLAN.tasks),
@@ -43,9 +39,10 @@ rule report:
         runtime=30,
     params:
         recipe=RECIPES["report"],
+        config_says=PLAN.config.model_dump_json(),
         models=expand("results/models/{task}", task=PLAN.tasks),
         evaluations=expand("results/evaluation/{task}", task=PLAN.tasks),
-        figures="results/report/figures",
+        figures=subpath(output.data[0], parent=True),
     shell:
         r"""
         spotmill report --config {input.config:q} --manifest {input.manifest:q} \

@@ -5,6 +5,7 @@ rule simulate:
         response=concept("response"),
         crystal=concept("crystal"),
         beam=concept("beam"),
+        randomise=concept("randomise"),
         reflections=lambda wildcards: f"results/reflections/{PLAN.crystal(wildcards.dataset)}.mtz",
     output:
         peaks="results/images/peaks/{dataset}/{shard}.h5",
@@ -22,11 +23,17 @@ rule simulate:
         runtime=60,
     params:
         recipe=RECIPES["simulate"],
+        detector_says=says("detector"),
+        response_says=says("response"),
+        crystal_says=says("crystal"),
+        beam_says=says("beam"),
+        randomise_says=says("randomise"),
         photon_energy=of_dataset("photon_energy"),
         clen=of_dataset("clen"),
         first=first_frame,
         frames=frame_count,
         seed=PLAN.config.seed,
+        randomise=randomise_argument,
         min_spots=PLAN.config.hit.min_spots,
         min_photons=PLAN.config.hit.min_photons,
     shell:
@@ -35,7 +42,7 @@ rule simulate:
             --reflections {input.reflections:q} --crystal {input.crystal:q} --beam {input.beam:q} \
             --photon-energy {params.photon_energy} --clen {params.clen} \
             --dataset {wildcards.dataset:q} --first {params.first} --count {params.frames} \
-            --seed {params.seed} --min-spots {params.min_spots} \
+            --seed {params.seed} {params.randomise:q} --min-spots {params.min_spots} \
             --min-photons {params.min_photons} --output {output.peaks:q} \
             --truth {output.truth:q} --frames {output.frames:q} &>{log:q}
         """

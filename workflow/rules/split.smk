@@ -1,15 +1,7 @@
-def of_task(pattern):
-    """Return an input function: a file for each dataset that the task selects."""
-    return lambda wildcards: [
-        pattern.format(dataset=dataset)
-        for dataset in PLAN.task_datasets(wildcards.task)
-    ]
-
-
 rule split:
     """Assign the frames of a task's datasets to training, validation and test."""
     input:
-        task=lambda wildcards: PLAN.task_files[wildcards.task],
+        task=lambda wildcards: ancient(PLAN.task_files[wildcards.task]),
         manifests=of_task("results/manifest/{dataset}.parquet"),
         checked=of_task("results/manifest/{dataset}.checked"),
     output:
@@ -26,6 +18,7 @@ rule split:
         runtime=15,
     params:
         recipe=RECIPES["split"],
+        task_says=lambda wildcards: PLAN.task_digest(wildcards.task, BUT_SELECTION),
         train=PLAN.config.split.train,
         validation=PLAN.config.split.validation,
         test=PLAN.config.split.test,

@@ -1,11 +1,9 @@
 rule train:
     """Train the model of a task."""
     input:
-        task=lambda wildcards: PLAN.task_files[wildcards.task],
+        task=lambda wildcards: ancient(PLAN.task_files[wildcards.task]),
         split="results/splits/{task}.parquet",
-        detector=lambda wildcards: PLAN.concept(
-            PLAN.task_datasets(wildcards.task)[0], "detector"
-        ),
+        detector=of_first_dataset("detector"),
     output:
         weights="results/models/{task}/model.safetensors",
         card="results/models/{task}/model.json",
@@ -23,6 +21,12 @@ rule train:
         runtime=120,
     params:
         recipe=RECIPES["train"],
+        task_says=lambda wildcards: PLAN.task_digest(
+            wildcards.task, frozenset({"notes", "controls"})
+        ),
+        detector_says=lambda wildcards: PLAN.digest(
+            PLAN.task_datasets(wildcards.task)[0], "detector"
+        ),
         folder=subpath(output.weights, parent=True),
     shell:
         r"""

@@ -19,6 +19,10 @@ rule water:
         runtime=15,
     params:
         recipe=RECIPES["water"],
+        detector_says=says("detector"),
+        response_says=says("response"),
+        beam_says=says("beam"),
+        solvent_says=says("solvent"),
         photon_energy=of_dataset("photon_energy"),
         clen=of_dataset("clen"),
     shell:

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import NAME, read_text
+from spotmill.config import NAME
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, Shard, write_shard
 from spotmill.formats.geom import Geometry, parse_geometry
 from spotmill.formats.images import RawFrame, open_frames
+from spotmill.model import read_text
 from spotmill.physics.background import BackgroundMean
 from spotmill.physics.geometry import Detector
 from spotmill.physics.photons import fit_counts

@@ -33,7 +33,7 @@ def add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", type=Path, required=True, help="task file (.yaml)")
     parser.add_argument("--split", type=Path, required=True, help="frames of the task (.parquet)")
     parser.add_argument("--detector", type=Path, required=True, help="geometry file (.geom)")
-    parser.add_argument("--threads", type=int, default=2, help="processor cores (default 2)")
+    parser.add_argument("--threads", type=int, default=1, help="processor cores (default 1)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import h5py
 
-from spotmill.config import read_text
 from spotmill.errors import SpotmillError
 from spotmill.formats.images_fabio import FabioFile
 from spotmill.formats.images_hdf5 import Hdf5File, linked_files
 from spotmill.formats.images_model import FrameFile, FrameMetadata, RawFrame
+from spotmill.model import read_text
 
 __all__ = [
     "FrameFile",

@@ -41,12 +41,12 @@ class Hdf5File(FrameFile):
         except OSError as error:
             raise SpotmillError(f"{path}: is not a whole HDF5 file; copy it again") from error
         try:
-            self._parts = find_frames(path, self._file, data)
+            place, self._parts = find_frames(path, self._file, data)
             self._shape = _common_shape(path, self._parts)
             self._starts = np.cumsum([0, *(_frames(part) for part in self._parts)])
             if not len(self):
                 raise SpotmillError(f"{path}: holds 0 frames; give a file with frames")
-            self._instrument = Instrument(self._file, self._parts[0].name, len(self))
+            self._instrument = Instrument(self._file, place, len(self))
         except SpotmillError:
             self._file.close()
             raise
@@ -79,8 +79,8 @@ class Hdf5File(FrameFile):
         return RawFrame(self.path, event, image, both(declared, flags), metadata)
 
 
-def find_frames(path: Path, file: h5py.File, data: str | None) -> list[h5py.Dataset]:
-    """Return the arrays that hold a file's frames, in order.
+def find_frames(path: Path, file: h5py.File, data: str | None) -> tuple[str, list[h5py.Dataset]]:
+    """Return the place of a file's frames and the arrays that hold them, in order.
 
     Raises
     ------
@@ -91,12 +91,13 @@ def find_frames(path: Path, file: h5py.File, data: str | None) -> list[h5py.Data
         found = _at(path, file, data.strip("/"))
         if not found:
             raise SpotmillError(f"{path}: has no array at {data}; correct the place of the data")
-        return found
+        return data, found
     for place in (*CXI_DATA, *_nexus_places(file), *BARE_DATA):
         found = _at(path, file, place)
         if found:
-            return found
-    return [_only_array(path, file)]
+            return place, found
+    array = _only_array(path, file)
+    return array.name, [array]
 
 
 def _nexus_places(file: h5py.File) -> list[str]:

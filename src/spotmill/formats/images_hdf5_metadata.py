@@ -45,17 +45,17 @@ class Instrument:
 
     Parameters
     ----------
-    data_name
+    place
         Place of the frames; its first part is the entry.
     count
         Number of frames: a field with as many values has one a frame.
     """
 
-    def __init__(self, file: h5py.File, data_name: str, count: int) -> None:
+    def __init__(self, file: h5py.File, place: str, count: int) -> None:
         self._count = count
         self._remarks: list[str] = []
         self._file = file
-        entries = [data_name.strip("/").split("/")[0], "entry", "entry_1"]
+        entries = [place.strip("/").split("/")[0] or "entry", "entry", "entry_1"]
         groups = (file[name] for name in entries if isinstance(file.get(name), h5py.Group))
         self._entry: Any = next(groups, {})
         instrument = _child(self._entry, "NXinstrument", "instrument", "instrument_1")

@@ -227,7 +227,7 @@ def make_metadata(
     Parameters
     ----------
     photon_energy, wavelength : float, optional
-        eV, Å. The wavelength is used where both are stated.
+        eV, Å. The wavelength is used where they contradict each other.
     clen : float, optional
         m.
     pixel_size : (fs, ss), optional
@@ -246,13 +246,13 @@ def make_metadata(
         beam_centre = None
     if saturation is not None and not saturation > 0:
         saturation = None
-    if photon_energy and wavelength:
-        other = _checked(photon_energy_from_wavelength, wavelength, [])
-        if other and not math.isclose(other, photon_energy, rel_tol=2e-3):
-            notes.append(f"energy {photon_energy:g} eV contradicts wavelength {wavelength:g} Å")
+    photon_energy = _checked(check_photon_energy, photon_energy, notes)
+    other = _checked(photon_energy_from_wavelength, wavelength, notes)
+    if photon_energy and other and not math.isclose(other, photon_energy, rel_tol=2e-3):
+        notes.append(f"energy {photon_energy:g} eV contradicts wavelength {wavelength:g} Å")
+        photon_energy = other
     return FrameMetadata(
-        photon_energy=_checked(photon_energy_from_wavelength, wavelength, notes)
-        or _checked(check_photon_energy, photon_energy, notes),
+        photon_energy=photon_energy or other,
         clen=_checked(check_clen, clen, notes),
         pixel_size=side,
         beam_centre=beam_centre,

@@ -1,9 +1,8 @@
 """Training with Lightning: seeded, repeatable, resumable, and only ever guided by validation."""
 
 import logging
-import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,15 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
 from torchmetrics import MeanMetric
 
 from spotmill.errors import SpotmillError
-from spotmill.formats.atomic import atomic
+from spotmill.learning.batches import InOrder, Shuffled, loader
+from spotmill.learning.callbacks import Checkpoints, Record, Schedule, resume_point
 from spotmill.learning.encoders import EncodedFrames
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
 from spotmill.tasks import Task
-
-CHECKPOINT = "last.ckpt"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,6 +113,8 @@ def fit(
                 patience=task.early_stopping.patience,
             )
         )
+    if task.schedule:
+        callbacks.append(Schedule(task.schedule))
     state = resume_point(checkpoints) if checkpoints else None
     if checkpoints:
         callbacks.append(Checkpoints(checkpoints))
@@ -148,20 +145,6 @@ def fit(
     return Trained(network.cpu().eval(), record.rows, record.best_epoch)
 
 
-def resume_point(folder: Path) -> str | None:
-    """Return the checkpoint to go on from, or None where there is none."""
-    path = folder / CHECKPOINT
-    if not path.is_file():
-        return None
-    try:
-        # Read for its errors alone: Lightning's own would be a traceback.
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise SpotmillError(f"{path}: is no whole checkpoint; delete it to start anew") from error
-    log.info("goes on from %s", path.name)
-    return str(path)
-
-
 @torch.no_grad()
 def predict(
     network: nn.Module, frames: EncodedFrames, rows: NDArray[np.int64], batch_size: int
@@ -182,18 +165,6 @@ def probabilities(logits: Tensor) -> Tensor:
     return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
 
 
-def loader(
-    frames: EncodedFrames, rows: "InOrder", batch_size: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return batches of rows; they come from `EncodedFrames` whole, so nothing is collated."""
-    return DataLoader(frames, batch_size=batch_size, sampler=rows, collate_fn=as_it_is)
-
-
-def as_it_is(batch: Any) -> Any:
-    """Return what it is given."""
-    return batch
-
-
 class Classifier(pl.LightningModule):
     """A network with its loss and optimiser."""
 
@@ -204,7 +175,9 @@ class Classifier(pl.LightningModule):
         self.network = network
         self._task = task
         self._weights = class_weights(truth, classes) if task.balance else None
-        self._train_loss, self._validation_loss = MeanMetric(), MeanMetric()
+        # Left to itself the metric drops what is not finite, and hides a diverging run.
+        self._train_loss = MeanMetric(nan_strategy="disable")
+        self._validation_loss = MeanMetric(nan_strategy="disable")
         self._right = MeanMetric()
 
     def loss(self, logits: Tensor, truth: Tensor) -> Tensor:
@@ -236,123 +209,19 @@ class Classifier(pl.LightningModule):
         self._right.update((probabilities(logits).argmax(1) == batch[1]).float())
         self.log("validation_accuracy", self._right, on_step=False, on_epoch=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
-        """Return the optimiser and its schedule."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimiser."""
         task = self._task
         kind = {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}[task.optimiser]
-        optimiser = kind(
+        return kind(
             self.network.parameters(), lr=task.learning_rate, weight_decay=task.weight_decay
         )
-        if task.schedule is None:
-            return {"optimizer": optimiser}
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            optimiser, **task.schedule.model_dump()
-        )
-        return {
-            "optimizer": optimiser,
-            "lr_scheduler": {"scheduler": plateau, "monitor": "validation_loss"},
-        }
 
 
 def class_weights(truth: NDArray[np.int64], classes: int) -> Tensor:
     """Return weights inverse to the number of frames of each class; their mean over frames is 1."""
     counts = np.bincount(truth, minlength=classes)
     return torch.from_numpy(len(truth) / (len(counts) * np.maximum(counts, 1.0)))
-
-
-class Record(Callback):
-    """Keeps the history of all epochs and the weights of the best; both survive a resume."""
-
-    def __init__(self, source: str) -> None:
-        self.rows: list[dict[str, float]] = []
-        self.best: dict[str, Tensor] = {}
-        self.best_epoch = -1
-        self._source = source
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Record an epoch.
-
-        Raises
-        ------
-        SpotmillError
-            When its loss is not finite.
-        """
-        names = ("train_loss", "validation_loss", "validation_accuracy")
-        row = {"epoch": trainer.current_epoch}
-        row |= {name: float(trainer.callback_metrics[name]) for name in names}
-        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        if not all(math.isfinite(value) for value in row.values()):
-            raise SpotmillError(
-                f"{self._source}: learning_rate: the loss is not finite after epoch "
-                f"{trainer.current_epoch}; lower the rate"
-            )
-        self.rows.append(row)
-        losses = [past["validation_loss"] for past in self.rows]
-        if losses[-1] <= min(losses):
-            state = module.network.state_dict()
-            self.best = {key: value.detach().cpu().clone() for key, value in state.items()}
-            self.best_epoch = trainer.current_epoch
-        log.info(
-            "epoch %d of at most %d: loss %.4g in training, %.4g in validation",
-            trainer.current_epoch + 1,
-            trainer.max_epochs,
-            row["train_loss"],
-            row["validation_loss"],
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {"rows": self.rows, "best": self.best, "best_epoch": self.best_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what a checkpoint kept."""
-        self.rows = list(state_dict["rows"])
-        self.best = dict(state_dict["best"])
-        self.best_epoch = int(state_dict["best_epoch"])
-
-
-class Checkpoints(Callback):
-    """Keeps the whole state of training after every epoch, in one file that is always whole."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Replace the checkpoint."""
-        with atomic(self._folder / CHECKPOINT) as temporary:
-            trainer.save_checkpoint(temporary)
-
-
-class InOrder(Sampler[int]):
-    """Some rows, as they stand."""
-
-    def __init__(self, rows: NDArray[np.int64]) -> None:
-        self._rows: Sequence[int] = rows.tolist()
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the rows."""
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        """Return their number."""
-        return len(self._rows)
-
-
-class Shuffled(InOrder):
-    """Some rows in an order that depends on seed and epoch alone, so a resume repeats it."""
-
-    def __init__(self, rows: NDArray[np.int64], seed: int) -> None:
-        super().__init__(rows)
-        self._seed, self._epoch = seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the order of this epoch; Lightning calls it."""
-        self._epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        """Yield the rows, shuffled."""
-        rng = np.random.default_rng([self._seed, self._epoch])
-        return iter([self._rows[place] for place in rng.permutation(len(self._rows))])
 
 
 class quiet(warnings.catch_warnings):

@@ -26,7 +26,7 @@ def frame_level(photons: NDArray[np.floating], live: NDArray[np.bool_]) -> float
     values = photons[live]
     if values.size == 0:
         return 0.0
-    limit = max(float(np.quantile(values, LEVEL_QUANTILE)), 1.0)
+    limit = max(float(np.quantile(values, LEVEL_QUANTILE, method="lower")), 1.0)
     return max(float(np.minimum(values, limit).sum()), 0.0)
 
 

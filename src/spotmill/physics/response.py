@@ -35,20 +35,20 @@ def spread_components(response: Response) -> list[tuple[float, float]]:
 
 
 @cache
-def _mass_attenuation(sensor: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return photon energies [n] in eV and mass attenuation coefficients [n] in m²/kg."""
-    table = resources.files("spotmill").joinpath("data", f"{sensor}_attenuation.csv")
+def _mass_absorption(sensor: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return photon energies [n] in eV and mass absorption coefficients [n] in m²/kg."""
+    table = resources.files("spotmill").joinpath("data", f"{sensor}_absorption.csv")
     lines = [line for line in table.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
     rows = np.array([[float(cell) for cell in line.split(",")] for line in lines[1:]])
     # cm²/g is 0.1 m²/kg.
     return rows[:, 0], 0.1 * rows[:, 1]
 
 
-def sensor_attenuation(sensor: str, photon_energy: ArrayLike) -> NDArray[np.float64]:
-    """Return the linear attenuation coefficient of a sensor's material in 1/m.
+def sensor_absorption(sensor: str, photon_energy: ArrayLike) -> NDArray[np.float64]:
+    """Return the linear photoelectric absorption coefficient of a sensor's material in 1/m.
 
-    Tables of NIST (see the headers in `spotmill/data`), linear in the logarithms; at an
-    absorption edge the value above it.
+    Photons that the sensor only scatters are not counted. Tables with their sources are in
+    `spotmill/data`, linear in the logarithms; at an absorption edge the value above it.
 
     Parameters
     ----------
@@ -64,12 +64,12 @@ def sensor_attenuation(sensor: str, photon_energy: ArrayLike) -> NDArray[np.floa
     if sensor not in MASS_DENSITY:
         raise SpotmillError(f"sensor: {sensor!r} is unknown; choose of {', '.join(MASS_DENSITY)}")
     energy = np.asarray(photon_energy, dtype=np.float64)
-    energies, values = _mass_attenuation(sensor)
+    energies, values = _mass_absorption(sensor)
     lowest, highest = float(energies[0]), float(energies[-1])
     for extreme in (energy.min(initial=highest), energy.max(initial=lowest)):
         if not lowest <= check_photon_energy(float(extreme)) <= highest:
             raise SpotmillError(
-                f"photon_energy: {extreme:g} eV is outside the attenuation table of {sensor}, "
+                f"photon_energy: {extreme:g} eV is outside the absorption table of {sensor}, "
                 f"{lowest:g} to {highest:g} eV; change it, or leave the `sensor` out"
             )
     per_mass = np.exp(np.interp(np.log(energy), np.log(energies), np.log(values)))
@@ -79,7 +79,7 @@ def sensor_attenuation(sensor: str, photon_energy: ArrayLike) -> NDArray[np.floa
 def sensor_efficiency(
     sensor: str, thickness: float, photon_energy: ArrayLike, cosine: ArrayLike
 ) -> NDArray[np.float64]:
-    """Return the share of photons that a sensor absorbs, 1 - exp(-mu t / cos).
+    """Return the share of photons that a sensor absorbs, 1 - exp(-tau t / cos).
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def sensor_efficiency(
     cosines = np.asarray(cosine, dtype=np.float64)
     if not ((cosines > 0) & (cosines <= 1 + 1e-9)).all():
         raise SpotmillError("sensor: a ray runs along its surface; check the geometry of the panel")
-    return -np.expm1(-sensor_attenuation(sensor, photon_energy) * thickness / cosines)
+    return -np.expm1(-sensor_absorption(sensor, photon_energy) * thickness / cosines)
 
 
 def shadow_plane(detector: Detector) -> float:
