@@ -74,6 +74,7 @@ def water_words(output: str = "water.h5", **changes: object) -> list[str]:
     """Return the words of `spotmill water` for the tiny configuration."""
     options: dict[str, object] = {
         "detector": "config/detectors/tiny.geom",
+        "response": "config/detectors/tiny.yaml",
         "beam": "config/beams/weak.yaml",
         "solvent": "config/solvents/thin.yaml",
         "photon-energy": 6000,

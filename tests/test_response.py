@@ -441,13 +441,13 @@ zinger_photons: 25
 zinger_length: 2.0e-3
 """
 MASKED = FLAWS + "dead_pixels: 0.01\nbeamstop: {radius: 4.0e-3, arm_width: 1.0e-3, masked: true}\n"
-WITH = ("--detector", "config/detectors/tiny.geom", "--response", "real.yaml")
 
 
-def overlay(spotmill, output, *words, response=True):
-    given = WITH if response else ()
-    words = ("overlay", "--water", "water.h5", *given, "--seed", 7, *words)
-    spotmill(*words, "--output", f"overlay/{output}.h5")
+def overlay(spotmill, output, *words):
+    spotmill(
+        *("overlay", "--water", "water.h5", "--seed", 7, *words),
+        *("--output", f"overlay/{output}.h5"),
+    )
 
 
 def test_water_is_what_the_detector_counts(tiny, spotmill):
@@ -468,7 +468,7 @@ def test_a_response_without_flaws_changes_no_frame(tiny, spotmill):
     (tiny / "real.yaml").write_text("point_spread: 1.0e-5\n")
     empties = ("--first", 10_000_000, "--count", 3)
     spotmill(*water_words())
-    overlay(spotmill, "ideal", *empties, response=False)
+    overlay(spotmill, "ideal", *empties)
     spotmill(*water_words(response="real.yaml"))
     overlay(spotmill, "same", *empties)
     with Shard("overlay/ideal.h5") as ideal, Shard("overlay/same.h5") as same:
@@ -521,26 +521,19 @@ def test_check_proves_water_bragg_and_artefacts(tiny, spotmill, capsys):
         assert totals == (frames.column("background_photons") + stray + photons).tolist()
 
 
-def test_overlay_wants_the_response_that_the_water_has(tiny, spotmill, capsys):
+def test_peaks_and_water_of_different_responses_are_never_paired(tiny, spotmill, capsys):
     (tiny / "real.yaml").write_text(FLAWS)
-    (tiny / "other.yaml").write_text(FLAWS.replace("30", "31"))
     spotmill(*water_words(response="real.yaml"))
-    base = ["overlay", "--water", "water.h5", "--first", "10000000", "--count", "2", "--seed", "7"]
-    base += ["--output", "overlay/x.h5"]
-    for words, says in (
-        ([], "--detector: is required"),
-        (list(WITH[:2]), "--response: is required"),
-        ([*WITH[:2], "--response", "other.yaml"], "other.yaml: is not the response"),
-        ([*WITH[:2], "--response", "absent.yaml"], "absent.yaml: no such file"),
-    ):
-        assert main([*base, *words]) == 1
-        message = capsys.readouterr().err.strip()
-        assert says in message and "\n" not in message
     spotmill(*simulate_words("p00000", 0, 1))
-    peaks = ["overlay", "--water", "water.h5", *WITH, "--peaks", "peaks/p00000.h5", "--seed", "7"]
-    assert main([*peaks, "--output", "overlay/x.h5"]) == 1
+    words = ["overlay", "--water", "water.h5", "--peaks", "peaks/p00000.h5", "--seed", "7"]
+    assert main([*words, "--output", "overlay/x.h5"]) == 1
     assert "different responses" in capsys.readouterr().err
-    spotmill(*water_words())
-    assert main([*base, *WITH]) == 1
-    assert "real.yaml: is not the response" in capsys.readouterr().err
     assert not (tiny / "overlay").exists()
+
+
+def test_a_comment_in_the_response_does_not_part_a_pair(tiny, spotmill):
+    (tiny / "real.yaml").write_text(FLAWS)
+    spotmill(*water_words(response="real.yaml"))
+    (tiny / "real.yaml").write_text("# seen again\n" + FLAWS)
+    spotmill(*simulate_words("p00000", 0, 1, response="real.yaml"))
+    overlay(spotmill, "p00000", "--peaks", "peaks/p00000.h5")

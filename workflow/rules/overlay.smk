@@ -1,8 +1,7 @@
 rule overlay:
     """Draw water photons over the peaks of one shard."""
     input:
-        detector=concept("detector"),
-        response=concept("response"),
+        randomise=concept("randomise"),
         water="results/images/water/{dataset}.h5",
         peaks="results/images/peaks/{dataset}/{shard}.h5",
     output:
@@ -21,22 +20,20 @@ rule overlay:
         runtime=60,
     params:
         recipe=RECIPES["overlay"],
-        detector_says=says("detector"),
-        response_says=says("response"),
+        randomise_says=says("randomise"),
+        randomise=randomise_argument,
         seed=PLAN.config.seed,
     shell:
         r"""
-        spotmill overlay --detector {input.detector:q} --response {input.response:q} \
-            --water {input.water:q} --peaks {input.peaks:q} --seed {params.seed} \
-            --output {output:q} &>{log:q}
+        spotmill overlay --water {input.water:q} --peaks {input.peaks:q} {params.randomise:q} \
+            --seed {params.seed} --output {output:q} &>{log:q}
         """
 
 
 rule empty:
     """Draw one shard of frames that hold water and no crystal."""
     input:
-        detector=concept("detector"),
-        response=concept("response"),
+        randomise=concept("randomise"),
         water="results/images/water/{dataset}.h5",
     output:
         "results/images/peaks_water_overlay/{dataset}/{shard}.h5",
@@ -54,14 +51,13 @@ rule empty:
         runtime=60,
     params:
         recipe=RECIPES["overlay"],
-        detector_says=says("detector"),
-        response_says=says("response"),
+        randomise_says=says("randomise"),
+        randomise=randomise_argument,
         seed=PLAN.config.seed,
         first=first_frame,
         frames=frame_count,
     shell:
         r"""
-        spotmill overlay --detector {input.detector:q} --response {input.response:q} \
-            --water {input.water:q} --first {params.first} --count {params.frames} \
-            --seed {params.seed} --output {output:q} &>{log:q}
+        spotmill overlay --water {input.water:q} {params.randomise:q} --first {params.first} \
+            --count {params.frames} --seed {params.seed} --output {output:q} &>{log:q}
         """

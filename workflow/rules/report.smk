@@ -42,7 +42,7 @@ rule report:
         config_says=PLAN.config.model_dump_json(),
         models=expand("results/models/{task}", task=PLAN.tasks),
         evaluations=expand("results/evaluation/{task}", task=PLAN.tasks),
-        figures=subpath(output.data[0], parent=True),
+        figures=lambda wildcards, output: os.path.dirname(output.data[0]),
     shell:
         r"""
         spotmill report --config {input.config:q} --manifest {input.manifest:q} \

@@ -5,36 +5,48 @@ Example::
     spotmill overlay --water water.h5 --peaks peaks.h5 --seed 1 --output overlay.h5
     spotmill overlay --water water.h5 --first 10000000 --count 20 --seed 1 --output empty.h5
 
-The photons of the water are drawn anew for every frame from its expected image; without
-`--peaks` the frames hold no crystal. With `--detector` and `--response`, those that the water
-was made with, hot and noisy pixels and stray particles are added to every frame.
+The photons of the water are drawn anew for every frame from its expected image; a stack of
+measured blank frames (`spotmill background --frames`) in its place gives one of them to
+every frame. Without `--peaks` the frames hold no crystal. What the detector adds of its own
+(hot and noisy pixels, stray particles) is taken from the response that the water was made
+with.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.commands.arguments import add_frames, add_output
+from spotmill.commands.arguments import add_frames, add_output, add_randomise
+from spotmill.commands.background import draw_blank
 from spotmill.commands.simulate import check_range
-from spotmill.config import Response
+from spotmill.commands.water import expected_image
+from spotmill.config import Beam, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, Shard, write_shard
-from spotmill.formats.geom import read_geometry
+from spotmill.formats.geom import parse_geometry
 from spotmill.model import parse_yaml, read_text
 from spotmill.physics.artefacts import Artefacts
+from spotmill.physics.conditions import CONDITIONS, Conditions, draw_conditions, moved
+from spotmill.physics.geometry import Detector
 from spotmill.physics.photons import PhotonSampler, fit_counts, stream
+from spotmill.randomise import Randomise
 from spotmill.recipes import RECIPES
+
+# Draws the background photons [ss, fs] of one frame: identity, conditions.
+Draw = Callable[[tuple[int, str, int], Conditions], NDArray[np.uint32]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill overlay`."""
-    parser.add_argument("--water", type=Path, required=True, help="expected water image (.h5)")
+    parser.add_argument(
+        "--water", type=Path, required=True, help="expected background, or stack of blanks (.h5)"
+    )
     parser.add_argument("--peaks", type=Path, help="drawn peaks (.h5); none: empty frames")
-    parser.add_argument("--detector", type=Path, help="geometry file, goes with --response")
-    parser.add_argument("--response", type=Path, help="detector response file (default: ideal)")
+    add_randomise(parser)
     add_frames(parser, required=False)
     add_output(parser, "drawn peaks and water (.h5)")
 
@@ -42,45 +54,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill overlay`."""
     with Shard(args.water) as water:
-        if water.header.content != "water":
+        if water.header.content not in ("water", "blank"):
             raise SpotmillError(f"{args.water}: holds {water.header.content}, not expected water")
-        artefacts = read_artefacts(args, water)
         if args.peaks:
             if args.first is not None or args.count is not None:
                 raise SpotmillError("--first, --count: go without --peaks, which has its frames")
             with Shard(args.peaks) as peaks:
                 check_belongs(peaks, water)
-                write(args, water, peaks, peaks.indices, artefacts)
+                write(args, water, peaks, peaks.indices)
         elif args.first is None or args.count is None:
             raise SpotmillError("--peaks: is required, or --first and --count for empty frames")
         else:
             indices = check_range(water.header.dataset, args.first, args.count)
-            write(args, water, None, indices, artefacts)
+            write(args, water, None, indices)
 
 
-def read_artefacts(args: argparse.Namespace, water: Shard) -> Artefacts | None:
-    """Return what the detector adds to frames; None where the water was made for an ideal one."""
-    made_with = water.header.parameters
-    for name in ("detector", "response"):
-        path = getattr(args, name)
-        if path is None and "response" in made_with:
-            raise SpotmillError(
-                f"--{name}: is required, {args.water} was made with a response; give the same files"
-            )
-        if path is not None and read_text(path) != made_with.get(name):
-            raise SpotmillError(
-                f"{path}: is not the {name} that {args.water} was made with; remake the water"
-            )
-    if args.response is None:
-        return None
-    response = Response.parse(parse_yaml(read_text(args.response), args.response), args.response)
-    detector = read_geometry(args.detector).detector(
-        clen=water.header.clen, photon_energy=water.header.photon_energy
-    )
-    artefacts = Artefacts(detector, response)
-    if not np.array_equal(artefacts.live, water.mask):
-        raise SpotmillError(f"{args.water}: has another mask than its detector; remake the water")
-    return artefacts
+def detector_of(shard: Shard) -> Detector:
+    """Return the detector that a shard was made with."""
+    header = shard.header
+    geometry = parse_geometry(header.parameters["detector"], f"{shard.path} (its detector)")
+    return geometry.detector(clen=header.clen, photon_energy=header.photon_energy)
+
+
+def response_of(shard: Shard) -> Response:
+    """Return the detector response that a shard was made with."""
+    text = shard.header.parameters.get("response")
+    source = f"{shard.path} (its response)"
+    return Response() if text is None else Response.parse(parse_yaml(text, source), source)
 
 
 def check_belongs(peaks: Shard, water: Shard) -> None:
@@ -97,12 +97,14 @@ def check_belongs(peaks: Shard, water: Shard) -> None:
                 f"{peaks.path} and {water.path}: {name} is {left!r} and {right!r}; "
                 "give the water of the same dataset"
             )
-    responses = [shard.header.parameters.get("response") for shard in (peaks, water)]
-    if responses[1] is not None and responses[0] != responses[1]:
+    measured = "measured" in water.header.parameters
+    if not measured and response_of(peaks) != response_of(water):
         raise SpotmillError(
             f"{peaks.path} and {water.path}: were made with different responses; remake the older"
         )
-    if not np.array_equal(peaks.mask, water.mask):
+    # A measured background may lack pixels that the detector has, never the reverse.
+    same = (water.mask == peaks.mask) | (measured & peaks.mask)
+    if water.shape[1:] != peaks.shape[1:] or not same.all():
         raise SpotmillError(
             f"{peaks.path} and {water.path}: were made with different detectors; remake the older"
         )
@@ -112,6 +114,8 @@ def make_header(args: argparse.Namespace, water: Shard, peaks: Shard | None) -> 
     """Return the provenance of the shard."""
     parameters: dict[str, Any] = {"water": dict(water.header.parameters)}
     parameters["water_recipe"] = water.header.recipe
+    if args.randomise:
+        parameters["randomise"] = read_text(args.randomise)
     if peaks:
         parameters["peaks"] = dict(peaks.header.parameters)
         parameters["peaks_recipe"] = peaks.header.recipe
@@ -130,35 +134,86 @@ def make_header(args: argparse.Namespace, water: Shard, peaks: Shard | None) -> 
     )
 
 
+def background(water: Shard, randomise: Randomise) -> Draw:
+    """Return how the background of a frame is drawn."""
+    if water.header.content == "blank":
+        return lambda identity, conditions: draw_blank(water, stream(*identity, "blank"))
+    if randomise.moves_geometry:
+        return moving_background(water)
+    sampler = PhotonSampler(np.where(water.mask, water.read(0), 0))
+
+    def draw(identity: tuple[int, str, int], conditions: Conditions) -> NDArray[np.uint32]:
+        factor = conditions.flux * conditions.background
+        return sampler.draw(stream(*identity, "background"), factor)
+
+    return draw
+
+
+def moving_background(water: Shard) -> Draw:
+    """Return how the background is drawn when every frame has its own energy or geometry."""
+    made_with = water.header.parameters
+    if "solvent" not in made_with:
+        raise SpotmillError(
+            f"{water.path}: is a measured background, which stays where it was measured; "
+            "randomise neither photon energy nor geometry"
+        )
+    beam = Beam.parse(parse_yaml(made_with["beam"], water.path), water.path)
+    solvent = Solvent.parse(parse_yaml(made_with["solvent"], water.path), water.path)
+    detector, response = detector_of(water), response_of(water)
+
+    def draw(identity: tuple[int, str, int], conditions: Conditions) -> NDArray[np.uint32]:
+        there = moved(detector, conditions)
+        image = expected_image(there, response, conditions.photon_energy, beam, solvent)
+        mean = np.where(water.mask, image, 0) * (conditions.flux * conditions.background)
+        return stream(*identity, "background").poisson(mean).astype(np.uint32)
+
+    return draw
+
+
 def write(
-    args: argparse.Namespace,
-    water: Shard,
-    peaks: Shard | None,
-    indices: NDArray[np.int64],
-    artefacts: Artefacts | None,
+    args: argparse.Namespace, water: Shard, peaks: Shard | None, indices: NDArray[np.int64]
 ) -> None:
     """Draw the frames and write them."""
-    sampler = PhotonSampler(np.where(water.mask, water.read(0), 0))
+    randomise = Randomise.read(args.randomise) if args.randomise else Randomise()
+    if (
+        peaks
+        and Randomise.parse(
+            parse_yaml(peaks.header.parameters.get("randomise", "{}"), peaks.path), peaks.path
+        )
+        != randomise
+    ):
+        raise SpotmillError(f"{peaks.path}: was made with another --randomise; give the same file")
+    draw_background = background(water, randomise)
+    artefacts = Artefacts(detector_of(water), response_of(water))
     header = make_header(args, water, peaks)
     dtype = header.count_dtype
-    background = np.zeros(len(indices), dtype=np.int64)
-    stray = np.zeros(len(indices), dtype=np.int64)
+    counted = np.zeros((2, len(indices)), dtype=np.int64)
+    drawn_conditions = []
     with write_shard(args.output, header, indices, water.shape[1:], dtype, water.mask) as shard:
         for position, index in enumerate(indices.tolist()):
-            identity = (args.seed, water.header.dataset, index)
-            drawn = sampler.draw(stream(*identity, "background"))
-            background[position] = drawn.sum(dtype=np.int64)
-            if artefacts:
-                pixel, count = artefacts.draw(stream(*identity, "artefacts"))
-                stray[position] = count.sum()
-                np.add.at(drawn.ravel(), pixel, count.astype(drawn.dtype))
+            identity = (args.seed, header.dataset, index)
+            conditions = draw_conditions(randomise, header.photon_energy, header.clen, *identity)
+            drawn_conditions.append(conditions)
+            image = draw_background(identity, conditions)
+            counted[0, position] = image.sum(dtype=np.int64)
+            pixel, count = artefacts.draw(stream(*identity, "artefacts"))
+            on = water.mask.ravel()[pixel]
+            counted[1, position] = count[on].sum()
+            np.add.at(image.ravel(), pixel[on], count[on].astype(image.dtype))
             if peaks:
-                drawn += peaks.read(position)
-            image, _ = fit_counts(drawn, dtype, header.saturation)
-            shard.put(index, image)
-        columns: dict[str, NDArray[Any]] = {"background_photons": background, "artefacts": stray}
+                image += np.where(water.mask, peaks.read(position), 0).astype(image.dtype)
+            clipped, _ = fit_counts(image, dtype, header.saturation)
+            shard.put(index, clipped)
+        columns: dict[str, NDArray[Any]] = {
+            "background_photons": counted[0],
+            "artefacts": counted[1],
+        }
         if peaks:
             columns |= {name: peaks.column(name) for name in peaks.columns() if name != "index"}
-        shard.set_columns(
-            columns, dict.fromkeys(("background_photons", "artefacts", "photons"), "photons")
-        )
+        else:
+            columns |= {
+                name: np.array([getattr(conditions, name) for conditions in drawn_conditions])
+                for name in CONDITIONS
+            }
+        units = dict.fromkeys(("background_photons", "artefacts", "photons"), "photons")
+        shard.set_columns(columns, units)

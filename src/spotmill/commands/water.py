@@ -24,6 +24,7 @@ from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
 from spotmill.model import parse_yaml, read_text
 from spotmill.physics.artefacts import live_mask
+from spotmill.physics.geometry import Detector
 from spotmill.physics.response import detection_map
 from spotmill.physics.units import check_clen, check_photon_energy
 from spotmill.physics.water import expected_water
@@ -55,10 +56,7 @@ def run(args: argparse.Namespace) -> None:
         response = Response.parse(parse_yaml(texts["response"], args.response), args.response)
     detector = read_geometry(args.detector).detector(clen=clen, photon_energy=photon_energy)
     detector = replace(detector, mask=live_mask(detector, response))
-    image = expected_water(
-        detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
-    )
-    image *= detection_map(detector, response, photon_energy)
+    image = expected_image(detector, response, photon_energy, beam, solvent)
     header = Header(
         dataset=args.dataset,
         content="water",
@@ -72,6 +70,17 @@ def run(args: argparse.Namespace) -> None:
         saturation=detector.saturation,
     )
     write(args.output, header, image, detector.mask)
+
+
+def expected_image(
+    detector: Detector, response: Response, photon_energy: float, beam: Beam, solvent: Solvent
+) -> NDArray[np.float32]:
+    """Return the photons [ss, fs] of the water that the detector counts in one shot."""
+    image = expected_water(
+        detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
+    )
+    image *= detection_map(detector, response, photon_energy)
+    return image
 
 
 def write(path: Path, header: Header, image: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
