@@ -130,9 +130,3 @@ def read_table(path: str | Path, schema: pa.Schema) -> pa.Table:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
         raise SpotmillError(f"{path}: has a column of the wrong type; remake it") from error
-
-
-def provenance(table: pa.Table) -> dict[str, Any]:
-    """Return the provenance stored with a table."""
-    stored = (table.schema.metadata or {}).get(b"spotmill", b"{}")
-    return dict(json.loads(stored))
