@@ -242,14 +242,3 @@ def test_moving_the_folder_remakes_nothing(mill, tmp_path) -> None:
     moved = tmp_path / "moved"
     shutil.copytree(mill, moved, symlinks=True)
     assert pending(moved) == {}
-
-
-def test_lint_is_clean() -> None:
-    done = subprocess.run(
-        [f"{Path(sys.executable).parent}/snakemake", "--lint"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-3000:]
