@@ -11,7 +11,8 @@ ray, so its law is normal with variance eta^2 + delta^2.
 Each reflection is replaced by rays on a low-discrepancy set of points (Sobol). The turn u
 is taken within what the band can excite only, by the inverse of its normal law, and each
 ray carries the probability of that interval over the number of rays: photons are conserved
-whatever their number.
+whatever their number. What is left out, reflections that the band touches with less than
+LEAST_SHARE of their curve, is less than that share of all photons.
 """
 
 import math
@@ -27,6 +28,8 @@ from scipy.stats import qmc
 # Turns beyond this many standard deviations are left out (6e-7 of them).
 REACH = 5.0
 MOST_RAYS = 4096
+# Reflections of which the band excites less than this share are left out.
+LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def rocking(mosaicity: float, divergence: float, reach: float) -> Rocking:
         return Rocking(0.0, 0.0, 1)
     # Out of plane a spot moves by the whole turn, in plane by twice that.
     extent = 1 + REACH * math.hypot(2 * mosaicity, divergence) * reach
-    rays = 2 ** math.ceil(math.log2(8 * extent))
+    rays = 2 ** math.ceil(math.log2(4 * extent))
     return Rocking(mosaicity, divergence, int(min(max(rays, 32), MOST_RAYS)))
 
 
@@ -111,7 +114,7 @@ def spread_rays(s: NDArray[np.float64], low: float, high: float, width: Rocking)
     start, stop = np.minimum(least, most), np.maximum(least, most)
     below, above = ndtr(start / width.spread), ndtr(stop / width.spread)
     probability = above - below
-    rows = np.flatnonzero(probability > 1e-9)
+    rows = np.flatnonzero(probability > LEAST_SHARE)
     points = _points(width.rays)
     share = below[rows, None] + probability[rows, None] * points[:, 0]
     turn = width.spread * ndtri(np.clip(share, 1e-300, 1 - 1e-16))
