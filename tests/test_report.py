@@ -153,7 +153,14 @@ def write_images(root: Path, dataset: str, energy: float, clen: float) -> list[d
                 for spot in range(n):
                     fs, ss = 5 + 7 * (spot % 5), 10 + 8 * spot
                     image[ss, fs] += 20
-                    record = {"index": index, "h": 1, "k": spot, "l": 0, "panel": "p0"}
+                    record = {
+                        "index": index,
+                        "crystal": 0,
+                        "h": 1,
+                        "k": spot,
+                        "l": 0,
+                        "panel": "p0",
+                    }
                     record |= {"fs": fs + 0.5, "ss": ss + 0.5, "expected_photons": 19.0}
                     record |= {"live_fraction": 1.0, "photons": 20.0, "d": 2.0}
                     for name, value in (record | {"photon_energy": energy}).items():

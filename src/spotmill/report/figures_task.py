@@ -105,7 +105,7 @@ def draw_training(task: Task) -> Drawing:
     extras = [
         column
         for column in history.columns
-        if column not in ("epoch", "train_loss", "validation_loss")
+        if column not in ("epoch", "train_loss", "validation_loss", "learning_rate")
         and pd.api.types.is_numeric_dtype(history[column])
         and history[column].notna().any()
     ]
@@ -114,6 +114,8 @@ def draw_training(task: Task) -> Drawing:
         panels = figure.subplots(1, 2 if extras else 1, squeeze=False)[0]
         _draw_curves(panels[0], history, ["train_loss", "validation_loss"])
         panels[0].set_title("Loss")
+        if (history[["train_loss", "validation_loss"]].min() > 0).all():
+            panels[0].set_yscale("log")
         if extras:
             _draw_curves(panels[1], history, extras)
             panels[1].set_title("Recorded besides")
