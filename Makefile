@@ -36,7 +36,7 @@ run: setup
 	@echo "Report: $(CURDIR)/results/report/index.html"
 
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

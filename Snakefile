@@ -1,6 +1,15 @@
 from snakemake.utils import min_version
 
+from spotmill.errors import SpotmillError
+from spotmill.model import read_yaml
+
 min_version("9.1")
+
+# Snakemake's own reader takes a key that stands twice, and is wordy where a file is no text.
+try:
+    read_yaml("config/config.yaml")
+except SpotmillError as error:
+    raise WorkflowError(str(error))
 
 
 configfile: "config/config.yaml"

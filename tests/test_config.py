@@ -118,7 +118,7 @@ def test_a_task_that_selects_a_missing_dataset_is_refused(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     task = tmp_path / "config/tasks/hit.yaml"
     task.write_text(task.read_text() + "\ndatasets: [A, Z]\n")
-    from spotmill.config import read_yaml
+    from spotmill.model import read_yaml
 
     with pytest.raises(SpotmillError, match=r"hit\.yaml: datasets: 'Z' is not in"):
         read_plan(read_yaml("config/config.yaml"))

@@ -281,13 +281,13 @@ def test_bad_tasks_leave_nothing(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    task = write_task(tmp_path / "bad.yaml", **changes)
+    task = write_task(tmp_path / "hit.yaml", **changes)
     words = [*common(data, "hit"), "--output", str(tmp_path / "model")]
     words[words.index("--task") + 1] = str(task)
     assert main(["train", *words]) == 1
     message = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(message) == 1
-    assert "bad.yaml" in message[0]
+    assert str(task) in message[0]
     assert expected in message[0]
     assert not (tmp_path / "model/model.safetensors").exists()
     assert not (tmp_path / "model/model.json").exists()

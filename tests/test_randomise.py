@@ -92,10 +92,11 @@ def test_the_detector_moves_as_told(tiny) -> None:
     np.testing.assert_allclose(after - before, [0.004 / 5e-4, -0.002 / 5e-4], atol=1e-9)
     assert there.clen == pytest.approx(0.06)
     tilted = moved(
-        detector, draw_conditions(Randomise.model_validate({"tilt_y": 90}), 6000, 0.05, 1, "A", 0)
+        detector, draw_conditions(Randomise.model_validate({"tilt_y": 30}), 6000, 0.05, 1, "A", 0)
     )
-    # A quarter turn about y carries +x to -z.
-    np.testing.assert_allclose(tilted.panels[0].fs, [0, 0, -5e-4], atol=1e-12)
+    # A turn about y carries +x towards -z.
+    turned = [5e-4 * np.cos(np.pi / 6), 0, -5e-4 / 2]
+    np.testing.assert_allclose(tilted.panels[0].fs, turned, atol=1e-12)
 
 
 def test_randomised_frames_are_told_paired_and_independent_of_shards(tiny, spotmill) -> None:

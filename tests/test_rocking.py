@@ -211,16 +211,16 @@ def test_lit_fraction_against_closed_forms() -> None:
 @pytest.mark.parametrize("shape", ["box", "sphere", "gaussian"])
 def test_volume_and_width_match_points_drawn_in_the_crystal(shape) -> None:
     rng = np.random.default_rng(1)
-    n, size = 400_000, 2.0
+    n, size = 400_000, 2e-3
     if shape == "gaussian":
         points = rng.normal(scale=size / 2.3548200450309493, size=(n, 3))
         sigma = size / 2.3548200450309493
         assert crystal_volume(shape, size) == pytest.approx((2 * math.pi * sigma**2) ** 1.5)
     else:
-        points = rng.uniform(-1, 1, (n, 3))
+        points = 1e-3 * rng.uniform(-1, 1, (n, 3))
         if shape == "sphere":
-            points = points[(points**2).sum(1) < 1]
-        assert crystal_volume(shape, size) == pytest.approx(8 * len(points) / n, rel=5e-3)
+            points = points[(points**2).sum(1) < 1e-6]
+        assert crystal_volume(shape, size) == pytest.approx(8e-9 * len(points) / n, rel=5e-3)
     assert projected_width(shape, size) == pytest.approx(points[:, 0].std(), rel=5e-3)
 
 

@@ -4,6 +4,8 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from spotmill import __version__
 from spotmill.errors import SpotmillError
@@ -27,9 +29,22 @@ COMMANDS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with 2."""
+        self.exit(2, f"{self.prog}: error: {one_line(message)}; see {self.prog} --help\n")
+
+
+def one_line(message: str) -> str:
+    """Return a message with control characters, as a file's name may hold, written out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+
+
 def parser(names: Sequence[str]) -> argparse.ArgumentParser:
     """Return the argument parser with the arguments of the named subcommands filled in."""
-    main_parser = argparse.ArgumentParser(
+    main_parser = Parser(
         prog="spotmill", description="Mill diffraction spots: labelled frames, models, reports."
     )
     main_parser.add_argument("--version", action="version", version=f"spotmill {__version__}")
@@ -50,15 +65,30 @@ def parser(names: Sequence[str]) -> argparse.ArgumentParser:
     return main_parser
 
 
+def check_output(args: argparse.Namespace) -> None:
+    """Raise SpotmillError where `--output` would overwrite a file that another argument names."""
+    output = getattr(args, "output", None)
+    if not isinstance(output, Path):
+        return
+    for name, value in vars(args).items():
+        for path in value if isinstance(value, list) else [value]:
+            if name != "output" and isinstance(path, Path) and path.resolve() == output.resolve():
+                raise SpotmillError(
+                    f"--output: {output} is named by --{name.replace('_', '-')} too; "
+                    "choose another name"
+                )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; return 0, or 1 after printing one line that says what is wrong."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     wanted = [words[0]] if words and words[0] in COMMANDS else []
-    args = parser(wanted).parse_args(words)
     try:
+        args = parser(wanted).parse_args(words)
+        check_output(args)
         args.run(args)
     except SpotmillError as error:
-        print(f"spotmill {args.command}: error: {error}", file=sys.stderr)
+        print(f"spotmill {words[0]}: error: {one_line(str(error))}", file=sys.stderr)
         return 1
     return 0
 

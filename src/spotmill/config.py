@@ -3,7 +3,6 @@
 Importing this module is cheap (no NumPy, no torch): the Snakefile does so at every parse.
 """
 
-import csv
 import math
 import re
 from pathlib import Path
@@ -19,7 +18,14 @@ from spotmill.model import Model, read_text
 # names one frame for ever, however far a dataset grows.
 FIRST_EMPTY = 10_000_000
 
+# Of a measured background, for another flux; beyond it the number is a slip of the pen.
+LARGEST_SCALE = 1e6
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+ENGINES = ("integrated", "lattice", "crystfel")
+Engine = Literal["integrated", "lattice", "crystfel"]
+N_WAVELENGTHS = 7
 
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -154,10 +160,12 @@ class Crystal(Model):
 
 
 class Solvent(Model):
-    """The water that surrounds the crystal and scatters diffusely."""
+    """What scatters diffusely around the crystal: water and air, or frames measured without it."""
 
-    shape: Literal["sheet", "jet", "droplet"] = Field(
-        "sheet", description="form of the water: sheet, jet (axis vertical) or droplet"
+    shape: Literal["sheet", "jet", "droplet", "measured"] = Field(
+        "sheet",
+        description="form of the water: sheet, jet (axis vertical) or droplet; or measured: "
+        "blank frames in place of a model",
     )
     thickness: PositiveFloat | None = Field(
         None, lt=0.1, description="of the sheet, along its normal, m (sheet only)"
@@ -172,19 +180,71 @@ class Solvent(Model):
         description="of the sheet's normal from the beam, about the vertical, degrees (sheet only; "
         "0 if left out)",
     )
-    temperature: float = Field(25.0, ge=1, le=77, description="of the water, °C")
-    absorption: bool = Field(False, description="attenuate beam and scattering in the water")
-    compton: bool = Field(False, description="add inelastic (Compton) scattering")
+    temperature: float = Field(25.0, ge=1, le=77, description="of the water, °C (not if measured)")
+    absorption: bool = Field(
+        False, description="attenuate beam and scattering in the water (not if measured)"
+    )
+    compton: bool = Field(False, description="add inelastic (Compton) scattering (not if measured)")
+    air_upstream: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="beam in air before the crystal that the detector sees, m (not if measured)",
+    )
+    air_downstream: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="beam in air from the crystal to the beamstop, m (not if measured)",
+    )
+    frames: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="files, folders or .lst lists of blank frames (measured only)",
+    )
+    use: Literal["mean", "frames"] = Field(
+        "mean",
+        description="draw photons from the frames' mean, or give one of them to every frame "
+        "(measured only)",
+    )
+    scale: PositiveFloat = Field(
+        1.0,
+        le=LARGEST_SCALE,
+        description="factor on the mean, for another flux (measured only)",
+    )
+    keep_all: bool = Field(
+        False, description="reject no zingers, for noisy detectors (measured only)"
+    )
+    ignore_header: bool = Field(
+        False,
+        description="do not compare the frames' energy, distance and pixel size with the "
+        "dataset's (measured only)",
+    )
+    data: str | None = Field(
+        None,
+        min_length=1,
+        description="place of the frames in HDF5 files, if unusual (measured only)",
+    )
 
     @model_validator(mode="after")
     def _keys_belong_to_shape(self) -> Self:
-        foreign = ["radius"] if self.shape == "sheet" else ["thickness", "tilt"]
-        for key in foreign:
+        measured = ("frames", "use", "scale", "keep_all", "ignore_header", "data")
+        water = ("temperature", "absorption", "compton", "air_upstream", "air_downstream")
+        own = {
+            "sheet": ("thickness", "tilt", *water),
+            "jet": ("radius", *water),
+            "droplet": ("radius", *water),
+            "measured": measured,
+        }[self.shape]
+        for key in sorted(self.model_fields_set - {"shape", *own}):
+            # A null says no more than a key left out.
             if getattr(self, key) is not None:
                 raise ValueError(f"{key} does not belong to shape {self.shape}; remove it")
-        needed = "thickness" if self.shape == "sheet" else "radius"
-        if getattr(self, needed) is None:
-            raise ValueError(f"{needed} is required by shape {self.shape}; add it, in m")
+        if getattr(self, own[0]) is None:
+            remedy = "name blank frames" if self.shape == "measured" else "add it, in m"
+            raise ValueError(f"{own[0]} is required by shape {self.shape}; {remedy}")
+        if self.use == "frames" and self.scale != 1:
+            raise ValueError("scale does not belong to use frames, whose photons are counted")
         return self
 
 
@@ -309,6 +369,7 @@ class Dataset(Model):
     crystal: str | None = Field(None, description="overrides `crystal`")
     solvent: str | None = Field(None, description="overrides `solvent`")
     randomise: str | None = Field(None, description="overrides `randomise`")
+    engine: Engine | None = Field(None, description="overrides `engine`")
 
     @field_validator("dataset")
     @classmethod
@@ -334,9 +395,31 @@ class Config(Model):
     randomise: str | None = Field(
         None, description="file of what differs from frame to frame; null: nothing"
     )
+    engine: Engine = Field(
+        "integrated",
+        description="what computes the spots: integrated (closed form), lattice (lattice sum, for "
+        "nanocrystals), crystfel (runs a pattern_sim of your own)",
+    )
+    n_wavelengths: int = Field(
+        N_WAVELENGTHS, ge=1, le=10_000, description="samples of the spectrum (lattice, crystfel)"
+    )
+    pattern_sim: str = Field(
+        "pattern_sim",
+        min_length=1,
+        description="program of CrystFEL 0.10.2 or before, a path or a name to be found (crystfel)",
+    )
     hit: Hit = Field(Hit(), description="what counts as a hit")
     split: Split = Field(Split(), description="shares of the frames")
     tasks: tuple[str, ...] = Field((), description="task files to train, evaluate and report")
+
+    def engine_arguments(self, engine: str) -> list[str]:
+        """Return the arguments of `spotmill simulate` that an engine needs, and no other's."""
+        words = ["--engine", engine]
+        if engine != "integrated":
+            words += ["--n-wavelengths", str(self.n_wavelengths)]
+        if engine == "crystfel":
+            words += ["--pattern-sim", self.pattern_sim]
+        return words
 
 
 def read_datasets(path: str | Path) -> dict[str, Dataset]:
@@ -360,7 +443,7 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
     ]
     if not lines:
         raise SpotmillError(f"{path}: has no rows; add a header line and a row for each dataset")
-    rows = list(csv.reader((line for _, line in lines), delimiter="\t"))
+    rows = [line.split("\t") for _, line in lines]
     header = [column.strip() for column in rows[0]]
     for column in header:
         if column not in Dataset.model_fields:
@@ -368,12 +451,18 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
                 f"{path}: line {lines[0][0]}: unknown column {column!r}; known here: "
                 f"{', '.join(Dataset.model_fields)} (separated by tabs)"
             )
+        if header.count(column) > 1:
+            raise SpotmillError(
+                f"{path}: line {lines[0][0]}: {column} stands twice; keep one column"
+            )
     datasets: dict[str, Dataset] = {}
     folded: dict[str, str] = {}
     for (number, _), row in zip(lines[1:], rows[1:], strict=True):
         where = f"{path}: line {number}"
         if len(row) != len(header):
-            raise SpotmillError(f"{where}: has {len(row)} columns, the header {len(header)}")
+            raise SpotmillError(
+                f"{where}: has {len(row)} columns, the header {len(header)}; mend its tabs"
+            )
         values = {key: cell.strip() for key, cell in zip(header, row, strict=True) if cell.strip()}
         dataset = Dataset.parse(values, where)
         twin = folded.get(dataset.dataset.casefold())

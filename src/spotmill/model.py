@@ -1,10 +1,10 @@
 """What all configuration files have in common: how they are read and how they fail."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from spotmill.errors import SpotmillError
 
@@ -13,6 +13,15 @@ class Model(BaseModel):
     """A part of the configuration that can be read from a YAML file of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_is_not_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true, yes and on where a number is meant; pydantic would take them for 1."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and bool not in (kind, *get_args(kind)):
+            raise ValueError("is true or false (yes, no, on and off mean that too); give its value")
+        return value
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -57,13 +66,49 @@ def read_yaml(path: str | Path) -> Any:
 def parse_yaml(text: str, source: str | Path) -> Any:
     """Parse YAML text; `source` names its origin in messages."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
+        # Ours end in a remedy; the library's own problems are put more plainly.
+        told = error.problem if isinstance(error, _Refused) else None
         raise SpotmillError(
-            f"{source}:{line} is not valid YAML; mend its indentation or quotes"
+            f"{source}:{line} {told or 'is not valid YAML; mend its indentation or quotes'}"
         ) from error
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise SpotmillError(
+            f"{source}: holds a value that YAML cannot read (a date, a tag or too deep a "
+            "nesting); write plain numbers and words"
+        ) from error
+
+
+class _Refused(yaml.MarkedYAMLError):
+    """Say what is YAML but not taken here."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values alone: no alias (a few lines of them can fill the memory), no key twice."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases."""
+        if self.check_event(yaml.AliasEvent):
+            raise _Refused(
+                problem="holds an alias (*name); write the value out",
+                problem_mark=self.peek_event().start_mark,
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that is given twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise _Refused(
+                    problem=f"{name}: is given twice; keep one", problem_mark=key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
 
 
 def read_text(path: str | Path) -> str:
@@ -78,3 +123,6 @@ def read_text(path: str | Path) -> str:
         raise SpotmillError(f"{path}: cannot be read; check its permissions") from error
     except UnicodeDecodeError as error:
         raise SpotmillError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpotmillError(f"{path}: cannot be read ({reason}); check the name") from error

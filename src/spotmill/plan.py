@@ -55,6 +55,10 @@ class Plan:
         """Return a digest of a task, but for some of its keys."""
         return hashed(self.tasks[task].model_dump_json(exclude=set(but)))
 
+    def measured_files(self, dataset: str) -> tuple[str, ...]:
+        """Return the files of blank frames on which a dataset's background is measured."""
+        return blank_files(self.concept(dataset, "solvent"))
+
     def crystal(self, dataset: str) -> str:
         """Return the name under which the reflections of a dataset's crystal are kept."""
         return Path(self.concept(dataset, "crystal")).stem
@@ -121,6 +125,7 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                 )
             if path:
                 meaning(concept, path)
+        blank_files(row.solvent or config.solvent)
     task_files = by_stem(config.tasks, "tasks")
     tasks = {name: Task.read(path) for name, path in task_files.items()}
     for name, task in tasks.items():
@@ -156,6 +161,39 @@ def meaning(concept: str, path: str) -> str:
     values = CONCEPTS[concept].read(path)
     spectrum_file = getattr(values, "spectrum_file", None)
     return hashed(values.model_dump_json() + (read_text(spectrum_file) if spectrum_file else ""))
+
+
+@cache
+def blank_files(solvent: str) -> tuple[str, ...]:
+    """Return the files behind the `frames` of a solvent file; none where it is a model.
+
+    Of a folder these are all files but hidden ones, of a list it and the files that it names.
+
+    Raises
+    ------
+    SpotmillError
+        When a file or folder is absent or empty.
+    """
+    found: list[str] = []
+    for name in Solvent.read(solvent).frames or ():
+        path = Path(name)
+        if path.is_dir():
+            files = [str(file) for file in sorted(path.iterdir()) if file.is_file()]
+            files = [file for file in files if not Path(file).name.startswith(".")]
+        elif path.suffix == ".lst":
+            # Readers of images are costly to import, and few configurations have lists.
+            from spotmill.formats.images import sources
+
+            files = [name, *(str(source.path) for source in sources(path))]
+        else:
+            files = [name] if path.is_file() else []
+        if not files:
+            raise SpotmillError(
+                f"{solvent}: frames: {name}: no such file, or an empty folder; "
+                "name files, folders or .lst lists of blank frames"
+            )
+        found += files
+    return tuple(dict.fromkeys(found))
 
 
 def by_stem(paths: Iterable[str], key: str) -> dict[str, str]:

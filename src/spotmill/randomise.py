@@ -22,12 +22,35 @@ class Randomise(Model):
     signal: Drawn = Field(SAME, description="factor on the Bragg photons")
     background: Drawn = Field(SAME, description="factor on the background (thickness of water)")
 
+    dead_modules: Drawn = Field(
+        NONE,
+        description="number of panels that count nothing in a frame, rounded; which ones is "
+        "drawn too",
+    )
+
+    @field_validator("dead_modules")
+    @classmethod
+    def _modules_are_counted(cls, number: Distribution) -> Distribution:
+        if number.bounds[0] < 0:
+            raise ValueError("a number must not fall below 0 (a normal law reaches 6 deviations)")
+        return number
+
     @field_validator("flux", "signal", "background")
     @classmethod
     def _factors_are_positive(cls, factor: Distribution) -> Distribution:
         if factor.bounds[0] < 0:
             raise ValueError("a factor must not fall below 0 (a normal law reaches 6 deviations)")
         return factor
+
+    @property
+    def masks_panels(self) -> bool:
+        """True where frames have masks of their own."""
+        return self.dead_modules.bounds != (0.0, 0.0)
+
+    @property
+    def scales_background(self) -> bool:
+        """True where the background is brighter in one frame than in another."""
+        return any(getattr(self, name) != SAME for name in ("flux", "background"))
 
     @property
     def moves_geometry(self) -> bool:

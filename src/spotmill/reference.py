@@ -58,10 +58,10 @@ def type_name(annotation: Any) -> str:
         return "list"
     if annotation is type(None):
         return "null"
-    if isinstance(annotation, type) and issubclass(annotation, Model):
-        return "keys of its own"
     if annotation is Distribution:
         return "number or distribution"
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return "keys of its own"
     names = {float: "number", int: "whole number", str: "text", bool: "true or false"}
     return names.get(annotation, str(annotation))
 

@@ -1,4 +1,3 @@
-from spotmill.errors import SpotmillError
 from spotmill.plan import read_plan
 from spotmill.recipes import RECIPES
 from spotmill.tasks import Task

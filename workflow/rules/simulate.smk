@@ -1,3 +1,7 @@
+# What a shard of each engine may take.
+ENGINE_MINUTES = {"integrated": 60, "lattice": 240, "crystfel": 2880}
+
+
 rule simulate:
     """Simulate the Bragg spots of one shard of patterns."""
     input:
@@ -20,7 +24,9 @@ rule simulate:
     threads: 1
     resources:
         mem_mb=1000,
-        runtime=60,
+        runtime=lambda wildcards: ENGINE_MINUTES[
+            PLAN.concept(wildcards.dataset, "engine")
+        ],
     params:
         recipe=RECIPES["simulate"],
         detector_says=says("detector"),
@@ -33,6 +39,9 @@ rule simulate:
         first=first_frame,
         frames=frame_count,
         seed=PLAN.config.seed,
+        engine=lambda wildcards: PLAN.config.engine_arguments(
+            PLAN.concept(wildcards.dataset, "engine")
+        ),
         randomise=randomise_argument,
         min_spots=PLAN.config.hit.min_spots,
         min_photons=PLAN.config.hit.min_photons,
@@ -42,7 +51,7 @@ rule simulate:
             --reflections {input.reflections:q} --crystal {input.crystal:q} --beam {input.beam:q} \
             --photon-energy {params.photon_energy} --clen {params.clen} \
             --dataset {wildcards.dataset:q} --first {params.first} --count {params.frames} \
-            --seed {params.seed} {params.randomise:q} --min-spots {params.min_spots} \
-            --min-photons {params.min_photons} --output {output.peaks:q} \
+            --seed {params.seed} {params.engine:q} {params.randomise:q} \
+            --min-spots {params.min_spots} --min-photons {params.min_photons} --output {output.peaks:q} \
             --truth {output.truth:q} --frames {output.frames:q} &>{log:q}
         """

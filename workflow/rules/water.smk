@@ -1,10 +1,12 @@
 rule water:
-    """Compute the expected water image of a dataset."""
+    """Compute the expected water image of a dataset, or measure it on blank frames."""
     input:
         detector=concept("detector"),
         response=concept("response"),
         beam=concept("beam"),
         solvent=concept("solvent"),
+        # Measured frames are data: a new one remakes the background.
+        measured=lambda wildcards: PLAN.measured_files(wildcards.dataset),
     output:
         "results/images/water/{dataset}.h5",
     log:

@@ -6,33 +6,34 @@ Example::
         --clen 0.15 --dataset 02 --output background.h5
 
 Writes the mean of all frames in the layout of `spotmill water`, for `spotmill overlay --water`.
-With `--frames` it writes the frames themselves instead, as whole photons.
+With `--frames` it writes the frames themselves instead, as whole photons. A solvent file with
+`shape: measured` makes `spotmill water` do the same.
 """
 
 import argparse
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import NAME
+from spotmill.config import LARGEST_SCALE, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, Shard, write_shard
 from spotmill.formats.geom import Geometry, parse_geometry
 from spotmill.formats.images import RawFrame, open_frames
 from spotmill.model import read_text
+from spotmill.physics.artefacts import live_mask
 from spotmill.physics.background import BackgroundMean
 from spotmill.physics.geometry import Detector
 from spotmill.physics.photons import fit_counts
 from spotmill.physics.units import check_clen, check_photon_energy
-
-# Raised by hand when the numbers that are written change.
-RECIPE = 1
+from spotmill.recipes import RECIPES
 
 # Headers are written to three or four digits; what differs by more is another experiment.
 HEADER_TOLERANCE = 0.01
@@ -67,17 +68,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill background`."""
-    if not NAME.fullmatch(args.dataset):
-        raise SpotmillError(f"--dataset: {args.dataset!r} must be letters, digits, - and _ only")
-    if not (math.isfinite(args.scale) and args.scale > 0):
-        raise SpotmillError(f"--scale: {args.scale!r} is not a number above 0")
+    if not 0 < args.scale <= LARGEST_SCALE:
+        raise SpotmillError(
+            f"--scale: {args.scale!r} is not above 0 and at most {LARGEST_SCALE:g}; correct it"
+        )
     if args.frames and args.scale != 1:
-        raise SpotmillError("--scale: goes without --frames, whose photons are counted")
-    stack = read_stack(args)
-    if args.frames:
-        write_frames(args, stack)
-    else:
-        write_mean(args, stack)
+        raise SpotmillError(
+            "--scale: goes without --frames, whose photons are counted; leave it out"
+        )
+    solvent = Solvent(
+        shape="measured",
+        frames=tuple(map(str, args.sources)),
+        use="frames" if args.frames else "mean",
+        scale=args.scale,
+        keep_all=args.keep_all,
+        ignore_header=args.ignore_header,
+        data=args.data or None,
+    )
+    text = read_text(args.detector)
+    geometry = parse_geometry(text, str(args.detector))
+    stack = make_stack(solvent, geometry, text, args.photon_energy, args.clen)
+    write_measured(args.output, args.dataset, solvent, stack)
 
 
 @dataclass(frozen=True)
@@ -102,20 +113,48 @@ class Stack:
                 yield frame, photons, live
 
 
-def read_stack(args: argparse.Namespace) -> Stack:
-    """Return the frames that the arguments name, with their detector."""
-    photon_energy = check_photon_energy(args.photon_energy)
-    text = read_text(args.detector)
-    geometry = parse_geometry(text, str(args.detector))
+def make_stack(
+    solvent: Solvent,
+    geometry: Geometry,
+    text: str,
+    photon_energy: float,
+    clen: float,
+    response: Response | None = None,
+) -> Stack:
+    """Return the frames that a measured solvent names, with their detector.
+
+    Parameters
+    ----------
+    solvent
+        Of shape measured.
+    geometry, text
+        The detector and the text that it was read from.
+    photon_energy, clen
+        eV, m.
+    response
+        Its dead pixels, and the beamstop's shadow where that is masked, leave the mask.
+    """
+    energy = check_photon_energy(photon_energy)
+    detector = geometry.detector(clen=check_clen(clen), photon_energy=energy)
+    if response is not None:
+        detector = replace(detector, mask=live_mask(detector, response))
     return Stack(
-        sources=tuple(args.sources),
-        data=args.data,
+        sources=tuple(Path(name) for name in solvent.frames or ()),
+        data=solvent.data,
         geometry=geometry,
-        detector=geometry.detector(clen=check_clen(args.clen), photon_energy=photon_energy),
-        photon_energy=photon_energy,
-        compare_header=not args.ignore_header,
+        detector=detector,
+        photon_energy=energy,
+        compare_header=not solvent.ignore_header,
         text=text,
     )
+
+
+def write_measured(path: Path, dataset: str, solvent: Solvent, stack: Stack) -> None:
+    """Write the mean of a stack as expected image, or its frames, as the solvent asks."""
+    if solvent.use == "frames":
+        write_frames(path, dataset, solvent, stack)
+    else:
+        write_mean(path, dataset, solvent, stack)
 
 
 def check_frame(frame: RawFrame, stack: Stack) -> None:
@@ -158,7 +197,7 @@ def live_pixels(frame: RawFrame, stack: Stack) -> NDArray[np.bool_]:
     return live
 
 
-def write_mean(args: argparse.Namespace, stack: Stack) -> None:
+def write_mean(path: Path, dataset: str, solvent: Solvent, stack: Stack) -> None:
     """Average the frames and write their mean as the expected image of a dataset."""
     background = BackgroundMean(stack.detector.shape)
     names, digest = [], hashlib.blake2b(digest_size=16)
@@ -167,16 +206,17 @@ def write_mean(args: argparse.Namespace, stack: Stack) -> None:
         names.append(f"{frame.path.name} //{frame.event}")
         digest.update(np.ascontiguousarray(frame.image).data)
     rejected = 0
-    if not args.keep_all:
+    if not solvent.keep_all:
         rejected = sum(background.reject(photons, live) for _, photons, live in stack)
     image, live = background.mean()
-    image *= np.float32(args.scale)
-    check_some_live(args, live)
-    parameters = {"scale": args.scale, "rejected": rejected}
-    header = make_header(args, stack, "water", names, digest.hexdigest(), parameters)
+    image *= np.float32(solvent.scale)
+    check_some_live(stack, live)
+    measured = described(solvent, names, digest.hexdigest())
+    measured |= {"scale": solvent.scale, "rejected": rejected}
+    header = make_header(dataset, stack, "water", measured)
     total = np.array([image.sum(dtype=np.float64)])
     with write_shard(
-        args.output,
+        path,
         header,
         np.array([0], dtype=np.int64),
         stack.detector.shape,
@@ -188,7 +228,7 @@ def write_mean(args: argparse.Namespace, stack: Stack) -> None:
         shard.put(0, image)
 
 
-def write_frames(args: argparse.Namespace, stack: Stack) -> None:
+def write_frames(path: Path, dataset: str, solvent: Solvent, stack: Stack) -> None:
     """Write the frames as whole photons; a pixel that any of them lacks is dead in all."""
     mask = np.ones(stack.detector.shape, dtype=bool)
     names, digest = [], hashlib.blake2b(digest_size=16)
@@ -196,12 +236,13 @@ def write_frames(args: argparse.Namespace, stack: Stack) -> None:
         mask &= live
         names.append(f"{frame.path.name} //{frame.event}")
         digest.update(np.ascontiguousarray(frame.image).data)
-    check_some_live(args, mask)
-    header = make_header(args, stack, "blank", names, digest.hexdigest(), {})
+    check_some_live(stack, mask)
+    measured = described(solvent, names, digest.hexdigest())
+    header = make_header(dataset, stack, "blank", measured)
     indices = np.arange(len(names), dtype=np.int64)
     totals = np.zeros(len(names), dtype=np.int64)
     dtype = header.count_dtype
-    with write_shard(args.output, header, indices, mask.shape, dtype, mask) as shard:
+    with write_shard(path, header, indices, mask.shape, dtype, mask) as shard:
         for index, (_, photons, _) in enumerate(stack):
             counts = np.rint(np.where(mask, np.maximum(photons, 0), 0)).astype(np.int64)
             image, _ = fit_counts(counts, dtype, header.saturation)
@@ -210,39 +251,29 @@ def write_frames(args: argparse.Namespace, stack: Stack) -> None:
         shard.set_columns({"photons": totals}, {"photons": "photons"})
 
 
-def check_some_live(args: argparse.Namespace, live: NDArray[np.bool_]) -> None:
+def check_some_live(stack: Stack, live: NDArray[np.bool_]) -> None:
     """Raise SpotmillError unless a pixel is left."""
     if not live.any():
-        raise SpotmillError(f"{args.sources[0]}: leaves no live pixel; check masks and flags")
+        raise SpotmillError(f"{stack.sources[0]}: leaves no live pixel; check masks and flags")
 
 
-def make_header(
-    args: argparse.Namespace,
-    stack: Stack,
-    content: str,
-    names: list[str],
-    digest: str,
-    parameters: dict[str, float],
-) -> Header:
-    """Return the header of what is written; files are known by name and content."""
+def described(solvent: Solvent, names: list[str], digest: str) -> dict[str, Any]:
+    """Return what the header tells of the frames; files are known by name and content."""
+    return {"frames": names, "digest": digest, "keep_all": solvent.keep_all}
+
+
+def make_header(dataset: str, stack: Stack, content: str, measured: dict[str, Any]) -> Header:
+    """Return the header of what is written."""
     return Header(
-        dataset=args.dataset,
+        dataset=dataset,
         content=content,
         kind="empty",
         photon_energy=stack.photon_energy,
         clen=stack.detector.clen,
         pixel_size=stack.detector.pixel_size,
-        recipe=RECIPE,
+        recipe=RECIPES["water"],
         seed=0,
-        parameters={
-            "detector": stack.text,
-            "measured": {
-                "frames": names,
-                "digest": digest,
-                "keep_all": args.keep_all,
-                **parameters,
-            },
-        },
+        parameters={"detector": stack.text, "measured": measured},
         saturation=stack.detector.saturation,
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spotmill.commands.arguments import whole
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import write_text
 from spotmill.formats.frames import Shard, check_paired
@@ -32,8 +33,18 @@ def wrong(path: Path | str, what: str) -> SpotmillError:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill check`."""
     parser.add_argument("manifests", type=Path, nargs="+", help="manifests (.parquet)")
-    parser.add_argument("--min-spots", type=int, default=3, help="spots that make a hit (3)")
-    parser.add_argument("--min-photons", type=int, default=5, help="photons in each of them (5)")
+    parser.add_argument(
+        "--min-spots",
+        type=whole("--min-spots", 1, 10**9),
+        default=3,
+        help="spots that make a hit (3)",
+    )
+    parser.add_argument(
+        "--min-photons",
+        type=whole("--min-photons", 1, 10**9),
+        default=5,
+        help="photons in each of them (5)",
+    )
     parser.add_argument("--output", type=Path, help="where to write what was checked (text)")
 
 
@@ -42,6 +53,8 @@ def run(args: argparse.Namespace) -> None:
     lines = []
     for path in args.manifests:
         manifest = read_table(path, MANIFEST).to_pandas()
+        if manifest.empty:
+            raise wrong(path, "lists no frame")
         if manifest.duplicated(["dataset", "index"]).any():
             raise wrong(path, "lists a frame twice")
         for _, frames in manifest.groupby(["overlay"], sort=True):
@@ -66,6 +79,8 @@ def check_shard(path: Path, frames: pd.DataFrame, min_spots: int, min_photons: i
             said, found = row[name], getattr(overlay.header, name)
             if said != found:
                 raise wrong(overlay.path, f"{name} is {found!r}, {path} says {said!r}")
+        if not frames["position"].between(0, len(overlay) - 1).all():
+            raise wrong(path, f"names frames beyond the end of {overlay.path}")
         if not np.array_equal(overlay.indices[frames["position"]], frames["index"]):
             raise wrong(overlay.path, f"holds other frames than {path} says")
         if row["kind"] == "empty":
@@ -88,7 +103,7 @@ def check_contents(labels: Shard, peaks: Shard, overlay: Shard) -> None:
             raise wrong(shard.path, f"holds {shard.header.content}, not {content}")
     made = dict(peaks.header.parameters)
     for shard in (labels, overlay):
-        if shard.header.parameters["peaks"] != made:
+        if shard.parameter("peaks") != made:
             raise wrong(shard.path, f"was made from other peaks than {peaks.path}")
 
 
@@ -118,7 +133,7 @@ def check_images(frame: Any, overlay: Shard, peaks: Shard, labels: Shard) -> Non
     """Check the images of one frame against each other."""
     position = int(frame["position"])
     whole, signal, label = (shard.read(position) for shard in (overlay, peaks, labels))
-    threshold = labels.header.parameters["threshold"]
+    threshold = labels.parameter("threshold")
     bragg = int(signal.sum(dtype=np.int64))
     if bragg != frame["photons"] and not peaks.column("n_saturated")[position]:
         raise wrong(peaks.path, f"frame {position} has not the photons listed")

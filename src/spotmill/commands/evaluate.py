@@ -51,6 +51,13 @@ def run(args: argparse.Namespace) -> None:
             f"{args.model}: was trained for {facts['classes']}, the split has "
             f"{list(setup.frames.classes)}; train the model again"
         )
+    for key in ("shape", "outputs"):
+        said, wanted = facts["dimensions"][key], getattr(setup.dimensions, key)
+        if said != (list(wanted) if key == "shape" else wanted):
+            raise SpotmillError(
+                f"{args.model / 'model.json'}: dimensions: {key} is {said}, these frames give "
+                f"{wanted}; train the model again"
+            )
     network = load_network(args.model, task, str(args.task))
     evaluation, predictions = evaluate(setup, network, args.water, str(args.task))
     evaluation = {"task": task_name(args.task), **evaluation, "recipe": RECIPES["evaluate"]}

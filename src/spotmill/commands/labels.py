@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spotmill.commands.arguments import add_output
+from spotmill.commands.arguments import add_output, whole
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard, write_shard
 from spotmill.recipes import RECIPES
@@ -22,17 +22,22 @@ from spotmill.recipes import RECIPES
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill labels`."""
     parser.add_argument("--peaks", type=Path, required=True, help="drawn peaks (.h5)")
-    parser.add_argument("--threshold", type=int, default=1, help="photons that make a label (1)")
+    parser.add_argument(
+        "--threshold",
+        type=whole("--threshold", 1, 2**32 - 1),
+        default=1,
+        help="photons that make a label (1)",
+    )
     add_output(parser, "labels (.h5)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill labels`."""
-    if args.threshold < 1:
-        raise SpotmillError(f"--threshold: {args.threshold} labels every pixel; give 1 or more")
     with Shard(args.peaks) as peaks:
         if peaks.header.content != "peaks" or peaks.dtype.kind != "u":
-            raise SpotmillError(f"{args.peaks}: holds {peaks.header.content}, not drawn peaks")
+            raise SpotmillError(
+                f"{args.peaks}: holds {peaks.header.content}, not drawn peaks; give those"
+            )
         header = replace(
             peaks.header,
             content="labels",
@@ -46,5 +51,8 @@ def run(args: argparse.Namespace) -> None:
         with write_shard(
             args.output, header, peaks.indices, peaks.shape[1:], np.uint8, peaks.mask
         ) as shard:
+            photons = np.empty(peaks.shape[1:], peaks.dtype)
+            label = np.empty(peaks.shape[1:], bool)
             for position, index in enumerate(peaks.indices.tolist()):
-                shard.put(index, (peaks.read(position) >= args.threshold).astype(np.uint8))
+                np.greater_equal(peaks.read(position, photons), args.threshold, out=label)
+                shard.put(index, label.view(np.uint8))

@@ -63,14 +63,17 @@ def collect(args: argparse.Namespace) -> dict[str, Any]:
     extras = {name: by_shard(getattr(args, name), name) for name in ("peaks", "labels", "truth")}
     for name, files in extras.items():
         for shard in files.keys() - overlays.keys():
-            raise SpotmillError(f"--{name}: {files[shard]} has no overlay of the same shard")
+            raise SpotmillError(
+                f"--{name}: {files[shard]} has no overlay of the same shard; give it"
+            )
     columns: dict[str, Any] = {name: [] for name in MANIFEST.names}
     dataset = None
     for shard, path in sorted(overlays.items()):
         with Shard(path) as overlay:
             if dataset not in (None, overlay.header.dataset):
                 raise SpotmillError(
-                    f"{path}: is of dataset {overlay.header.dataset}, not {dataset}"
+                    f"{path}: is of dataset {overlay.header.dataset}, not {dataset}; "
+                    "give the shards of one"
                 )
             dataset = overlay.header.dataset
             beside: dict[str, Path | None] = {
@@ -86,7 +89,7 @@ def append(
     """Append the frames of one shard."""
     header = overlay.header
     if header.content != "overlay":
-        raise SpotmillError(f"{overlay.path}: holds {header.content}, not an overlay")
+        raise SpotmillError(f"{overlay.path}: holds {header.content}, not an overlay; give one")
     if header.kind == "crystal" and None in files.values():
         lacking = next(name for name, path in files.items() if path is None)
         raise SpotmillError(f"--{lacking}: shard {shard} of {overlay.path} has none; give it")
@@ -95,12 +98,14 @@ def append(
         if path:
             with Shard(path) as other:
                 check_paired(overlay, other)
+    if files["truth"] and not files["truth"].is_file():
+        raise SpotmillError(f"{files['truth']}: no such table; remake it (name it to snakemake)")
     n = len(overlay)
     zeros = np.zeros(n)
     crystal = header.kind == "crystal"
-    recipes = {"overlay": header.recipe, "water": header.parameters["water_recipe"]}
+    recipes = {"overlay": header.recipe, "water": overlay.parameter("water_recipe")}
     if crystal:
-        recipes["simulate"] = header.parameters["peaks_recipe"]
+        recipes["simulate"] = overlay.parameter("peaks_recipe")
     columns["index"] += overlay.indices.tolist()
     columns["position"] += range(n)
     for name in ("n_spots", "photons", "is_hit"):

@@ -30,14 +30,21 @@ from spotmill.formats.frames import Header, Shard, write_shard
 from spotmill.formats.geom import parse_geometry
 from spotmill.model import parse_yaml, read_text
 from spotmill.physics.artefacts import Artefacts
-from spotmill.physics.conditions import CONDITIONS, Conditions, draw_conditions, moved
+from spotmill.physics.conditions import (
+    CONDITIONS,
+    Conditions,
+    dead_panels,
+    draw_conditions,
+    frame_mask,
+    moved,
+)
 from spotmill.physics.geometry import Detector
-from spotmill.physics.photons import PhotonSampler, fit_counts, stream
+from spotmill.physics.photons import Exposure, PhotonSampler, stream
 from spotmill.randomise import Randomise
 from spotmill.recipes import RECIPES
 
-# Draws the background photons [ss, fs] of one frame: identity, conditions.
-Draw = Callable[[tuple[int, str, int], Conditions], NDArray[np.uint32]]
+# Adds the background photons of one frame (identity, conditions) and returns their number.
+Draw = Callable[[Exposure, tuple[int, str, int], Conditions], int]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,15 +62,21 @@ def run(args: argparse.Namespace) -> None:
     """Run `spotmill overlay`."""
     with Shard(args.water) as water:
         if water.header.content not in ("water", "blank"):
-            raise SpotmillError(f"{args.water}: holds {water.header.content}, not expected water")
+            raise SpotmillError(
+                f"{args.water}: holds {water.header.content}, not expected water; give that"
+            )
         if args.peaks:
             if args.first is not None or args.count is not None:
-                raise SpotmillError("--first, --count: go without --peaks, which has its frames")
+                raise SpotmillError(
+                    "--first, --count: go without --peaks, which has its frames; leave them out"
+                )
             with Shard(args.peaks) as peaks:
                 check_belongs(peaks, water)
                 write(args, water, peaks, peaks.indices)
         elif args.first is None or args.count is None:
-            raise SpotmillError("--peaks: is required, or --first and --count for empty frames")
+            raise SpotmillError(
+                "--peaks: is required, or --first and --count for empty frames; give either"
+            )
         else:
             indices = check_range(water.header.dataset, args.first, args.count)
             write(args, water, None, indices)
@@ -72,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
 def detector_of(shard: Shard) -> Detector:
     """Return the detector that a shard was made with."""
     header = shard.header
-    geometry = parse_geometry(header.parameters["detector"], f"{shard.path} (its detector)")
+    geometry = parse_geometry(shard.parameter("detector"), f"{shard.path} (its detector)")
     return geometry.detector(clen=header.clen, photon_energy=header.photon_energy)
 
 
@@ -137,14 +150,30 @@ def make_header(args: argparse.Namespace, water: Shard, peaks: Shard | None) -> 
 def background(water: Shard, randomise: Randomise) -> Draw:
     """Return how the background of a frame is drawn."""
     if water.header.content == "blank":
-        return lambda identity, conditions: draw_blank(water, stream(*identity, "blank"))
+        if randomise.moves_geometry or randomise.scales_background:
+            raise SpotmillError(
+                f"{water.path}: holds measured frames, which stay as they are; "
+                "randomise neither photon energy, geometry, flux nor background"
+            )
+        return blank_background(water)
     if randomise.moves_geometry:
         return moving_background(water)
     sampler = PhotonSampler(np.where(water.mask, water.read(0), 0))
 
-    def draw(identity: tuple[int, str, int], conditions: Conditions) -> NDArray[np.uint32]:
+    def draw(exposure: Exposure, identity: tuple[int, str, int], conditions: Conditions) -> int:
         factor = conditions.flux * conditions.background
-        return sampler.draw(stream(*identity, "background"), factor)
+        return sampler.expose(exposure, stream(*identity, "background"), factor)
+
+    return draw
+
+
+def blank_background(stack: Shard) -> Draw:
+    """Return how the background is drawn from a stack of measured blank frames."""
+
+    def draw(exposure: Exposure, identity: tuple[int, str, int], conditions: Conditions) -> int:
+        blank = draw_blank(stack, stream(*identity, "blank"))
+        exposure.add(blank)
+        return int(blank.sum(dtype=np.int64))
 
     return draw
 
@@ -161,11 +190,13 @@ def moving_background(water: Shard) -> Draw:
     solvent = Solvent.parse(parse_yaml(made_with["solvent"], water.path), water.path)
     detector, response = detector_of(water), response_of(water)
 
-    def draw(identity: tuple[int, str, int], conditions: Conditions) -> NDArray[np.uint32]:
+    def draw(exposure: Exposure, identity: tuple[int, str, int], conditions: Conditions) -> int:
         there = moved(detector, conditions)
         image = expected_image(there, response, conditions.photon_energy, beam, solvent)
         mean = np.where(water.mask, image, 0) * (conditions.flux * conditions.background)
-        return stream(*identity, "background").poisson(mean).astype(np.uint32)
+        counts = stream(*identity, "background").poisson(mean)
+        exposure.add(counts)
+        return int(counts.sum())
 
     return draw
 
@@ -184,9 +215,12 @@ def write(
     ):
         raise SpotmillError(f"{peaks.path}: was made with another --randomise; give the same file")
     draw_background = background(water, randomise)
-    artefacts = Artefacts(detector_of(water), response_of(water))
+    detector = detector_of(water)
+    artefacts = Artefacts(detector, response_of(water))
     header = make_header(args, water, peaks)
     dtype = header.count_dtype
+    exposure = Exposure(water.mask, dtype, header.saturation)
+    bragg = np.empty(peaks.shape[1:], peaks.dtype) if peaks else None
     counted = np.zeros((2, len(indices)), dtype=np.int64)
     drawn_conditions = []
     with write_shard(args.output, header, indices, water.shape[1:], dtype, water.mask) as shard:
@@ -194,20 +228,31 @@ def write(
             identity = (args.seed, header.dataset, index)
             conditions = draw_conditions(randomise, header.photon_energy, header.clen, *identity)
             drawn_conditions.append(conditions)
-            image = draw_background(identity, conditions)
-            counted[0, position] = image.sum(dtype=np.int64)
+            exposure.clear()
+            counted[0, position] = draw_background(exposure, identity, conditions)
             pixel, count = artefacts.draw(stream(*identity, "artefacts"))
-            on = water.mask.ravel()[pixel]
-            counted[1, position] = count[on].sum()
-            np.add.at(image.ravel(), pixel[on], count[on].astype(image.dtype))
+            live = frame_mask(detector, randomise, identity)
+            if live is not None:
+                counted[0, position] -= exposure.image[~live].sum(dtype=np.int64)
+                exposure.image[~live] = 0
+                count = np.where(live.ravel()[pixel], count, 0)
+            counted[1, position] = exposure.add_at(pixel, count)
             if peaks:
-                image += np.where(water.mask, peaks.read(position), 0).astype(image.dtype)
-            clipped, _ = fit_counts(image, dtype, header.saturation)
-            shard.put(index, clipped)
+                signal = peaks.read(position, bragg)
+                exposure.add(signal if live is None else np.where(live, signal, 0))
+            shard.put(index, exposure.image)
         columns: dict[str, NDArray[Any]] = {
             "background_photons": counted[0],
             "artefacts": counted[1],
         }
+        if randomise.masks_panels:
+            columns["dead_panels"] = np.array(
+                [
+                    dead_panels(detector, randomise, (args.seed, header.dataset, index))
+                    for index in indices.tolist()
+                ],
+                dtype=np.uint8,
+            )
         if peaks:
             columns |= {name: peaks.column(name) for name in peaks.columns() if name != "index"}
         else:

@@ -45,6 +45,10 @@ MONOCHROMATIC = 1e-8
 INTENSITY_WITHOUT_LIST = 100.0
 CELLS_WITHOUT_SIZE = (8, 8, 8)
 
+# Beyond these a number is a slip of the pen, or of its unit.
+LARGEST_SIZE = 1e6  # nm
+LARGEST_BACKGROUND = 1e9  # photons per pixel
+
 # The powder pattern is brought up to date at pattern 1 and every so many after it.
 POWDER_EVERY = 10
 
@@ -97,10 +101,21 @@ def _check(args: argparse.Namespace) -> None:
         raise SpotmillError("--min-size, --max-size: give both, or neither for 8 x 8 x 8 cells")
     if args.min_size is not None and not 0 < args.min_size <= args.max_size:
         raise SpotmillError("--min-size: must be above 0 and at most --max-size (nm)")
-    if not 0 <= args.background < float("inf"):
-        raise SpotmillError(f"--background: {args.background}: give photons per pixel, 0 or more")
+    if args.max_size is not None and args.max_size > LARGEST_SIZE:
+        raise SpotmillError(f"--max-size: {args.max_size:g} nm is too large; give nm")
+    if not 0 <= args.background <= LARGEST_BACKGROUND:
+        raise SpotmillError(
+            f"--background: {args.background} is not between 0 and {LARGEST_BACKGROUND:g}; "
+            "give photons per pixel"
+        )
+    for flag in ("--sase-spike-width", "--twocol-separation"):
+        value = getattr(args, flag[2:].replace("-", "_"))
+        if not 0 < value < float("inf"):
+            raise SpotmillError(f"{flag}: {value} is not above 0; give 1/m")
     if (args.spectrum == "fromfile") != (args.spectrum_file is not None):
-        raise SpotmillError("--spectrum-file: goes with --spectrum=fromfile, and only with that")
+        raise SpotmillError(
+            "--spectrum-file: goes with --spectrum=fromfile only; give both or neither"
+        )
     if args.random_orientation and args.template:
         raise SpotmillError("-r, --template: choose one source of orientations")
     if args.seed < 0:
@@ -164,7 +179,9 @@ def _check_beam(beam: dict[str, float]) -> None:
     limits = {"nphotons": (0, 1e20), "beam_radius": (0, 1), "bandwidth": (0, 1)}
     for key, (low, high) in limits.items():
         if not low < beam[key] < high:
-            raise SpotmillError(f"{key}: {beam[key]:g} is not between {low:g} and {high:g}")
+            raise SpotmillError(
+                f"{key}: {beam[key]:g} is not between {low:g} and {high:g}; correct it"
+            )
 
 
 def _transform(

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+from spotmill.commands.arguments import LARGEST_SEED, whole
+from spotmill.errors import SpotmillError
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `pattern_sim`, and ours."""
@@ -12,7 +15,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     ours.add_argument(
         "--as-pattern-sim", action="store_true", help="compute CrystFEL 0.10.2's own numbers"
     )
-    ours.add_argument("--samples", type=int, default=4, help="samples along each edge of a pixel")
+    ours.add_argument(
+        "--samples",
+        type=whole("--samples", 1, 64),
+        default=4,
+        help="samples along each edge of a pixel",
+    )
     ours.add_argument(
         "--polarisation",
         type=_fraction_or_none,
@@ -23,7 +31,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _fraction_or_none(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    try:
+        value = None if text == "none" else float(text)
+    except ValueError:
+        value = -1.0
+    if value is not None and not 0 <= value <= 1:
+        raise SpotmillError(
+            f"--polarisation: {text[:40]!r} is not `none` or a fraction; give 0 to 1"
+        )
+    return value
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +49,16 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add("-i", "--intensities", type=Path, help="CrystFEL reflection list (|F|^2)")
     add("-y", "--symmetry", help="point group of the list (default: what the list says)")
     add("-o", "--output", help="image, or its stem for several (default sim.h5, sim)")
-    add("-n", "--number", type=int, default=1, help="patterns")
+    add("-n", "--number", type=whole("--number", 1, 10**9), default=1, help="patterns")
     add("-r", "--random-orientation", action="store_true", help="draw orientations")
     add("--template", type=Path, metavar="STREAM", help="take orientations from a stream")
     seeds = parser.add_mutually_exclusive_group()
-    seeds.add_argument("--seed", type=int, default=0, help="seed of all that is drawn (default 0)")
+    seeds.add_argument(
+        "--seed",
+        type=whole("--seed", 0, LARGEST_SEED),
+        default=0,
+        help="seed of all that is drawn (default 0)",
+    )
     seeds.add_argument("--really-random", action="store_true", help="draw the seed; it is recorded")
     add("--powder", type=Path, help="write the sum of all patterns")
     add("--no-images", action="store_true", help="write no images but the powder")
@@ -62,7 +83,13 @@ def _add_physics(parser: argparse.ArgumentParser) -> None:
         choices=("tophat", "gaussian", "sase", "twocolour", "fromfile"),
         default="tophat",
     )
-    add("-s", "--sample-spectrum", type=int, default=3, help="wavelength samples (default 3)")
+    add(
+        "-s",
+        "--sample-spectrum",
+        type=whole("--sample-spectrum", 1, 10**6),
+        default=3,
+        help="wavelength samples (default 3)",
+    )
     add("--spectrum-file", type=Path, help="two columns, keV and weight")
     add("--sase-spike-width", type=float, default=2e6, help="1/m (default 2e6)")
     add("--twocol-separation", type=float, default=8e6, help="1/m (default 8e6)")

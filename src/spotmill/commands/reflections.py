@@ -50,6 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill reflections`."""
+    from spotmill.formats.atomic import make_folder
     from spotmill.formats.cell import write_cell
     from spotmill.formats.reflections import write_hkl, write_mtz
 
@@ -59,11 +60,18 @@ def run(args: argparse.Namespace) -> None:
         raise SpotmillError("STRUCTURE: is required; name it, or a crystal file with --crystal")
     if not args.output.lower().endswith(".mtz"):
         raise SpotmillError(f"{args.output}: --output: must end in .mtz")
+    named = [source, args.output, args.hkl, args.cell_output, args.cell_file, args.crystal]
+    for path in filter(None, named):
+        if named.count(path) > 1:
+            raise SpotmillError(f"{path}: is named twice, once to be written; choose another name")
     reflections = _make(source, args, crystal, _d_min(args, crystal))
     history = [
         f"spotmill reflections: recipe {RECIPES['reflections']}",
         f"spotmill reflections: from {os.path.basename(source)[:50]}",  # noqa: PTH119
     ]
+    for path in (args.hkl, args.cell_output, args.output):
+        if path:
+            make_folder(path)
     if args.hkl:
         write_hkl(args.hkl, reflections)
     if args.cell_output:

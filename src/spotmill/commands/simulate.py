@@ -8,6 +8,7 @@ Example::
         --output peaks.h5 --truth truth.parquet
 
 Writes the images, a table of the spots (`--truth`) and a table of the frames (`--frames`).
+`--engine` chooses what computes them: docs/engines.md.
 Orientations given by `--orientations` are unit quaternions (w, x, y, z), one a line; they
 turn the crystal in the sense of CrystFEL's pattern_sim (by the conjugate: v -> R(q)^T v).
 """
@@ -23,6 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_frames, add_output, add_randomise
+from spotmill.commands.simulate_engines import (
+    Made,
+    add_engine,
+    check_engine,
+    make_engine,
+)
+from spotmill.commands.simulate_tables import Columns, add_frame, add_spots, as_array
 from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
@@ -33,10 +41,10 @@ from spotmill.formats.spectra import read_spectrum
 from spotmill.formats.tables import FRAMES, SPOTS, unit, write_table
 from spotmill.model import Model, parse_yaml, read_text
 from spotmill.physics.artefacts import live_mask
-from spotmill.physics.conditions import CONDITIONS, Conditions, draw_conditions
+from spotmill.physics.conditions import draw_conditions
 from spotmill.physics.diffraction import reflection_table
 from spotmill.physics.geometry import Detector, max_scattering
-from spotmill.physics.pattern import Lattice, Pattern, Scene, draw_spectrum, make_pattern
+from spotmill.physics.pattern import Scene, draw_spectrum, make_pattern
 from spotmill.physics.reflections import (
     Reflections,
     check_same_crystal,
@@ -47,7 +55,6 @@ from spotmill.physics.response import detection_at, spread_components
 from spotmill.physics.units import (
     check_clen,
     check_photon_energy,
-    photon_energy_from_wavelength,
 )
 from spotmill.randomise import Randomise
 from spotmill.recipes import RECIPES
@@ -63,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_dataset(parser)
     add_frames(parser)
     add_randomise(parser)
+    add_engine(parser)
     parser.add_argument("--orientations", type=Path, help="quaternions w x y z, one a line")
     parser.add_argument(
         "--no-noise", action="store_true", help="write expected photons (float32), draw none"
@@ -83,12 +91,14 @@ def run(args: argparse.Namespace) -> None:
     indices = check_range(args.dataset, args.first, args.count)
     texts = read_texts(args)
     scene, reflections, randomise = make_scene(args, texts)
+    made = make_engine(args, reflections)
+    scene = replace(scene, engine=made.engine)
     quaternions = None
     if args.orientations:
         if scene.crystal.per_frame != (0.0, 1.0):
             raise SpotmillError(f"{args.crystal}: per_frame: --orientations needs [0, 1]")
         quaternions = read_orientations(args.orientations, args.count)
-    header = make_header(args, texts, scene, reflections)
+    header = make_header(args, texts, scene, reflections, made)
     write(args, header, scene, randomise, indices, quaternions)
 
 
@@ -135,6 +145,7 @@ def make_scene(
     crystal = parsed(Crystal, texts, "crystal", args)
     response = parsed(Response, texts, "response", args)
     randomise = parsed(Randomise, texts, "randomise", args)
+    check_engine(args.engine, beam, crystal)
     reflections = read_reflections(args.reflections)
     check_same_crystal(
         str(args.crystal),
@@ -177,12 +188,16 @@ def reachable(scene: Scene, photon_energy: float, randomise: Randomise) -> Scene
 
 
 def make_header(
-    args: argparse.Namespace, texts: dict[str, str], scene: Scene, reflections: Reflections
+    args: argparse.Namespace,
+    texts: dict[str, str],
+    scene: Scene,
+    reflections: Reflections,
+    made: Made,
 ) -> Header:
     """Return the provenance of the shard."""
     parameters: dict[str, Any] = dict(texts)
+    parameters |= made.parameters
     parameters |= {
-        "engine": "integrated",
         "cell": list(reflections.cell),
         "space_group": reflections.space_group,
         "reflections_d_min": reflections.d_min,
@@ -208,9 +223,6 @@ def make_header(
     )
 
 
-Columns = dict[str, list[Any]]
-
-
 def write(
     args: argparse.Namespace,
     header: Header,
@@ -234,7 +246,7 @@ def write(
             pattern = make_pattern(scene, conditions, identity, quaternion, dtype)
             shard.put(index, pattern.image)
             for number, lattice in enumerate(pattern.lattices):
-                add_spots(spots, index, number, lattice, detector)
+                add_spots(spots, index, number, lattice, scene)
             add_frame(frames, index, pattern, conditions, args)
         most = max(len(scene.crystal.per_frame) - 1, 1)
         shard.set_columns(
@@ -248,65 +260,3 @@ def write(
         frames_path = args.frames or args.truth.with_suffix(".frames.parquet")
         write_table(args.truth, spot_table, SPOTS, provenance)
         write_table(frames_path, frames, FRAMES, provenance)
-
-
-def as_array(values: list[Any], name: str, most: int) -> NDArray[Any]:
-    """Return a frame column as an array; lists of crystals are filled up with NaN."""
-    if not isinstance(values[0], list):
-        return np.array(values)
-    width = {"quaternion": 4, "astar": 3, "bstar": 3, "cstar": 3}.get(name, 1) * most
-    filled = np.full((len(values), width), np.nan)
-    for row, value in zip(filled, values, strict=True):
-        row[: len(value)] = value
-    return filled
-
-
-def add_spots(
-    columns: Columns, index: int, number: int, lattice: Lattice, detector: Detector
-) -> None:
-    """Append the rows of one crystal's spots that touch the detector."""
-    spots, where = lattice.spots, lattice.where
-    on = where.panel >= 0
-    names = np.array([panel.name for panel in detector.panels])
-    rows = {
-        "index": np.full(int(on.sum()), index, dtype=np.int64),
-        "crystal": np.full(int(on.sum()), number, dtype=np.int32),
-        "panel": names[where.panel[on]],
-        "fs": where.fs[on],
-        "ss": where.ss[on],
-        "expected_photons": spots.photons[on],
-        "live_fraction": where.live[on],
-        "photons": lattice.photons[on],
-        "d": 1.0 / np.linalg.norm(spots.s[on], axis=1),
-        "photon_energy": spots.wavenumber[on] * photon_energy_from_wavelength(1.0),
-    } | {name: spots.hkl[on, axis] for axis, name in enumerate("hkl")}
-    for name, values in rows.items():
-        columns[name].append(values)
-
-
-def add_frame(
-    columns: Columns,
-    index: int,
-    pattern: Pattern,
-    conditions: Conditions,
-    args: argparse.Namespace,
-) -> None:
-    """Append one frame's row."""
-    lattices = pattern.lattices
-    n_spots = sum(int((lattice.photons >= args.min_photons).sum()) for lattice in lattices)
-    row: dict[str, Any] = {
-        "index": index,
-        "n_crystals": len(lattices),
-        "quaternion": [float(x) for lattice in lattices for x in lattice.quaternion],
-        "size": [lattice.size for lattice in lattices],
-        "mosaicity": [lattice.mosaicity for lattice in lattices],
-        "n_spots": n_spots,
-        "photons": float(sum(lattice.photons.sum() for lattice in lattices)),
-        "n_saturated": pattern.n_saturated,
-        "is_hit": n_spots >= args.min_spots,
-    }
-    for axis, name in enumerate(("astar", "bstar", "cstar")):
-        row[name] = [float(x) for lattice in lattices for x in lattice.turned[axis]]
-    row |= {name: getattr(conditions, name) for name in CONDITIONS}
-    for name, value in row.items():
-        columns[name].append(value)

@@ -16,6 +16,7 @@ import shutil
 import time
 from pathlib import Path
 
+from spotmill.commands.arguments import whole
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 from spotmill.splits import SIDES
@@ -33,7 +34,9 @@ def add_task(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", type=Path, required=True, help="task file (.yaml)")
     parser.add_argument("--split", type=Path, required=True, help="frames of the task (.parquet)")
     parser.add_argument("--detector", type=Path, required=True, help="geometry file (.geom)")
-    parser.add_argument("--threads", type=int, default=1, help="processor cores (default 1)")
+    parser.add_argument(
+        "--threads", type=whole("--threads", 1, 1024), default=1, help="processor cores (default 1)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-r"""Compute the expected image of the water around the crystal.
+r"""Compute the expected image of water and air, or measure it on blank frames.
 
 Example::
 
@@ -8,6 +8,8 @@ Example::
 
 Writes one frame, index 0, of expected photons in one shot (float32), without noise. With
 `--response` they are the photons that the detector counts, on the pixels that it leaves live.
+A solvent of shape `measured` makes what `spotmill background` makes of its blank frames; the
+response then takes dead pixels out of the mask and changes no count.
 """
 
 import argparse
@@ -18,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import NAME, Beam, Response, Solvent
-from spotmill.errors import SpotmillError
+from spotmill.commands.background import make_stack, write_measured
+from spotmill.config import Beam, Response, Solvent
 from spotmill.formats.frames import Header, write_shard
-from spotmill.formats.geom import read_geometry
+from spotmill.formats.geom import parse_geometry
 from spotmill.model import parse_yaml, read_text
+from spotmill.physics.air import expected_air
 from spotmill.physics.artefacts import live_mask
 from spotmill.physics.geometry import Detector
 from spotmill.physics.response import detection_map
@@ -43,8 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill water`."""
-    if not NAME.fullmatch(args.dataset):
-        raise SpotmillError(f"--dataset: {args.dataset!r} must be letters, digits, - and _ only")
     photon_energy = check_photon_energy(args.photon_energy)
     clen = check_clen(args.clen)
     names = ["detector", "beam", "solvent"] + (["response"] if args.response else [])
@@ -54,7 +55,12 @@ def run(args: argparse.Namespace) -> None:
     response = Response()
     if args.response:
         response = Response.parse(parse_yaml(texts["response"], args.response), args.response)
-    detector = read_geometry(args.detector).detector(clen=clen, photon_energy=photon_energy)
+    geometry = parse_geometry(texts["detector"], str(args.detector))
+    if solvent.shape == "measured":
+        stack = make_stack(solvent, geometry, texts["detector"], photon_energy, clen, response)
+        write_measured(args.output, args.dataset, solvent, stack)
+        return
+    detector = geometry.detector(clen=clen, photon_energy=photon_energy)
     detector = replace(detector, mask=live_mask(detector, response))
     image = expected_image(detector, response, photon_energy, beam, solvent)
     header = Header(
@@ -75,10 +81,20 @@ def run(args: argparse.Namespace) -> None:
 def expected_image(
     detector: Detector, response: Response, photon_energy: float, beam: Beam, solvent: Solvent
 ) -> NDArray[np.float32]:
-    """Return the photons [ss, fs] of the water that the detector counts in one shot."""
+    """Return the photons [ss, fs] of water and air that the detector counts in one shot."""
     image = expected_water(
         detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
     )
+    if solvent.air_upstream or solvent.air_downstream:
+        image += expected_air(
+            detector,
+            photon_energy,
+            beam.nphotons,
+            beam.polarisation,
+            solvent.air_upstream,
+            solvent.air_downstream,
+            solvent.compton,
+        )
     image *= detection_map(detector, response, photon_energy)
     return image
 

@@ -2,10 +2,29 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from spotmill.errors import SpotmillError
+
+
+def make_folder(path: str | Path) -> None:
+    """Make the folder of a file to be written; raise SpotmillError where that cannot be."""
+    final = Path(path)
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        is_folder = final.is_dir()
+    except OSError as error:
+        raise _unwritable(final, error) from error
+    if is_folder:
+        raise SpotmillError(f"{final}: is a folder; name a file to write")
+
+
+def _unwritable(path: Path, error: OSError) -> SpotmillError:
+    reason = error.strerror or str(error)
+    return SpotmillError(
+        f"{path}: cannot be written ({reason}); check the folder, its permissions and space"
+    )
 
 
 @contextmanager
@@ -22,21 +41,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """
     final = Path(path)
     temporary = final.with_name(f".{final.name}.{os.getpid()}.part")
+    make_folder(final)
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        if final.is_dir():
-            raise SpotmillError(f"{final}: is a folder; name a file to write")
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(final)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SpotmillError(
-            f"{final}: cannot be written ({reason}); check the folder, its permissions and space"
-        ) from error
+        raise _unwritable(final, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # An endless name cannot even be looked for.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -89,7 +89,7 @@ def write_cell(path: str | Path, reflections: Reflections) -> None:
 def _read_line(line: str, where: str, numbers: dict[str, float], words: dict[str, str]) -> None:
     key, equals, value = (part.strip() for part in line.partition("="))
     if not equals:
-        raise SpotmillError(f"{where}: is not of the form 'parameter = value'")
+        raise SpotmillError(f"{where}: is not of the form 'parameter = value'; correct it")
     if key not in WORDS and key not in UNITS:
         raise SpotmillError(
             f"{where}: {key}: unknown parameter; known: {', '.join((*WORDS, *LENGTHS, *ANGLES))}"
@@ -105,7 +105,9 @@ def _read_line(line: str, where: str, numbers: dict[str, float], words: dict[str
         "unique_axis": ("a", "b", "c"),
     }[key]
     if value not in allowed:
-        raise SpotmillError(f"{where}: {key}: {value!r} is not one of {', '.join(allowed)}")
+        raise SpotmillError(
+            f"{where}: {key}: {value!r} is not one of {', '.join(allowed)}; choose one"
+        )
     words[key] = value
 
 
@@ -118,8 +120,8 @@ def _quantity(key: str, value: str, where: str) -> float:
     try:
         number = float(text) * factors[unit]
     except ValueError as error:
-        raise SpotmillError(f"{where}: {key}: {text!r} is not a number") from error
+        raise SpotmillError(f"{where}: {key}: {text!r} is not a number; correct it") from error
     highest = 180.0 if key in ANGLES else 1e5
     if not 0 < number < highest:
-        raise SpotmillError(f"{where}: {key}: {value} is not between 0 and {highest:g}")
+        raise SpotmillError(f"{where}: {key}: {value} is not between 0 and {highest:g}; correct it")
     return number

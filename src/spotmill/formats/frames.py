@@ -113,6 +113,7 @@ class ShardWriter:
         mask: NDArray[np.bool_],
     ) -> None:
         self._file = file
+        self._indices = np.asarray(indices, dtype=np.int64)
         self._count = len(indices)
         self._done = 0
         entry = file.create_group("entry")
@@ -131,7 +132,7 @@ class ShardWriter:
         self._data.attrs["units"] = "photons"
         frames = entry.create_group("frames")
         frames.attrs["NX_class"] = "NXcollection"
-        frames.create_dataset("index", data=np.asarray(indices, dtype=np.int64))
+        frames.create_dataset("index", data=self._indices)
         self._write_instrument(entry, header, mask)
         provenance = entry.create_group("spotmill")
         provenance.attrs["NX_class"] = "NXcollection"
@@ -171,7 +172,7 @@ class ShardWriter:
 
     def put(self, index: int, image: NDArray[Any]) -> None:
         """Append the image [ss, fs] of one frame; frames come in the order of the indices."""
-        if self._done >= self._count or self._file[FRAMES]["index"][self._done] != index:
+        if self._done >= self._count or self._indices[self._done] != index:
             raise ValueError(f"frame {index} is not the next frame of this shard")
         self._data[self._done] = image
         self._done += 1
@@ -217,7 +218,7 @@ class Shard:
         try:
             attributes = dict(self._file[PROVENANCE].attrs)
             attributes.pop("NX_class")
-            attributes["parameters"] = json.loads(attributes["parameters"])
+            attributes["parameters"] = dict(json.loads(attributes["parameters"]))
             for key in {"recipe", "seed", "saturation"} & attributes.keys():
                 attributes[key] = int(attributes[key])
             for key in ("photon_energy", "clen", "pixel_size"):
@@ -226,9 +227,10 @@ class Shard:
             self.indices: NDArray[np.int64] = self._file[FRAMES]["index"][:]
             self._data = self._file[DATA]
             self.mask: NDArray[np.bool_] = self._file[MASK][:] == 0
+            self._refuse_strangers()
             self.shape: tuple[int, int, int] = self._data.shape
             self.dtype = self._data.dtype
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             self._file.close()
             raise self._broken("lacks parts of a shard") from error
         if self.shape[0] != len(self.indices) or self.shape[1:] != self.mask.shape:
@@ -238,13 +240,33 @@ class Shard:
                 f" and a mask of {self.mask.shape}"
             )
 
+    def _refuse_strangers(self) -> None:
+        """Raise TypeError where data are no stack of frames, or lie in another file."""
+        if not isinstance(self._data, h5py.Dataset) or self._data.ndim != 3:
+            raise TypeError("data are no stack of frames")
+        for name in (DATA, MASK, f"{FRAMES}/index"):
+            part = self._file[name]
+            if part.file.filename != self._file.filename or part.is_virtual or part.external:
+                raise TypeError(f"{name} lies in another file")
+
+    def parameter(self, name: str) -> Any:
+        """Return one of the parameters that made the shard."""
+        if name not in self.header.parameters:
+            raise self._broken(f"does not say its {name}")
+        return self.header.parameters[name]
+
     def _broken(self, what: str) -> SpotmillError:
         return SpotmillError(f"{self.path}: {what}; delete it and run snakemake again to remake it")
 
-    def read(self, position: int) -> NDArray[Any]:
-        """Return frame number `position` of the shard (not its index) as [ss, fs]."""
+    def read(self, position: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return frame number `position` of the shard (not its index) as [ss, fs].
+
+        With `out`, an array of the frame's shape and type, that is filled and returned.
+        """
+        image: NDArray[Any] = np.empty(self.shape[1:], self.dtype) if out is None else out
         try:
-            return np.asarray(self._data[position])
+            self._data.read_direct(image, np.s_[position])
+            return image
         except OSError as error:
             raise self._broken(f"frame {position} cannot be decompressed") from error
 

@@ -28,7 +28,7 @@ def read_orientations(path: str | Path, count: int) -> NDArray[np.float64]:
         try:
             values = np.array([float(word) for word in words])
         except ValueError as error:
-            raise SpotmillError(f"{where}: is not four numbers w x y z") from error
+            raise SpotmillError(f"{where}: is not four numbers w x y z; correct it") from error
         if len(values) != 4:
             raise SpotmillError(f"{where}: has {len(values)} numbers; give four, w x y z")
         found.append(unit_quaternion(values, where))

@@ -90,7 +90,9 @@ def _read(path: str | Path) -> str:
         with gzip.open(path, "rt", encoding="utf-8") as handle:
             return handle.read()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SpotmillError(f"{path}: cannot be read as gzipped text ({error})") from error
+        raise SpotmillError(
+            f"{path}: cannot be read as gzipped text ({error}); check it"
+        ) from error
 
 
 def _reflection(line: str, where: str) -> tuple[int, int, int, float, float]:
@@ -100,7 +102,7 @@ def _reflection(line: str, where: str) -> tuple[int, int, int, float, float]:
         intensity = float(words[3])
         phase = float("nan") if words[4] == "-" else float(words[4])
     except (ValueError, IndexError) as error:
-        raise SpotmillError(f"{where}: is not 'h k l I phase ...'") from error
+        raise SpotmillError(f"{where}: is not 'h k l I phase ...'; correct it") from error
     if not 0 <= intensity < float("inf"):
         raise SpotmillError(f"{where}: intensity {words[3]}: must be 0 or more; set it to 0")
     return h, k, l, intensity, phase
@@ -117,9 +119,13 @@ def read_cell_or_pdb(path: str | Path) -> tuple[Cell, str | None]:
     try:
         structure = gemmi.read_pdb_string(text)
     except (RuntimeError, ValueError) as error:
-        raise SpotmillError(f"{path}: is neither a CrystFEL cell file nor PDB") from error
+        raise SpotmillError(
+            f"{path}: is neither a CrystFEL cell file nor PDB; give either"
+        ) from error
     if not structure.cell.is_crystal():
-        raise SpotmillError(f"{path}: has no CRYST1 record, nor is it a CrystFEL cell file")
+        raise SpotmillError(
+            f"{path}: has no CRYST1 record, nor is it a CrystFEL cell file; give either"
+        )
     a, b, c, alpha, beta, gamma = structure.cell.parameters
     return (a, b, c, alpha, beta, gamma), structure.spacegroup_hm or None
 
@@ -178,7 +184,9 @@ def stream_axes(path: str | Path) -> Iterator[NDArray[np.float64]]:
             fresh = False
             axes = np.array([rows["astar"], rows["bstar"], rows["cstar"]])
             if abs(np.linalg.det(axes)) < 1e-12:
-                raise SpotmillError(f"{path}: line {number}: astar, bstar, cstar lie in a plane")
+                raise SpotmillError(
+                    f"{path}: line {number}: astar, bstar, cstar lie in a plane; index anew"
+                )
             yield axes
 
 
@@ -194,7 +202,9 @@ def numbers(text: str, count: int, where: str) -> list[float]:
     try:
         values = [float(word) for word in text.split()]
     except ValueError as error:
-        raise SpotmillError(f"{where}: {text.strip()!r} is not {count} number(s)") from error
+        raise SpotmillError(
+            f"{where}: {text.strip()!r} is not {count} number(s); correct it"
+        ) from error
     if len(values) != count or not np.isfinite(values).all():
-        raise SpotmillError(f"{where}: {text.strip()!r} is not {count} number(s)")
+        raise SpotmillError(f"{where}: {text.strip()!r} is not {count} number(s); correct it")
     return values

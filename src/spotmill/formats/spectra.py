@@ -34,7 +34,8 @@ def read_spectrum(path: str | Path) -> Tabulated:
             energy, density = (float(word) for word in words)
         except ValueError as error:
             raise SpotmillError(
-                f"{path}: line {number}: is not two numbers, photon energy (eV) and density"
+                f"{path}: line {number}: is not two numbers, photon energy (eV) and "
+                "density; correct it"
             ) from error
         rows.append((energy * unit, density))
     table = np.array(rows, dtype=np.float64).reshape(-1, 2)

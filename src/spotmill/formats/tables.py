@@ -107,6 +107,12 @@ def unit(schema: pa.Schema, name: str) -> str:
     return str(schema.field(name).metadata[b"units"].decode())
 
 
+def provenance(table: pa.Table | pa.Schema) -> dict[str, Any]:
+    """Return what a table, or its schema as stored, says of its making."""
+    schema = table.schema if isinstance(table, pa.Table) else table
+    return dict(json.loads((schema.metadata or {}).get(b"spotmill", b"{}")))
+
+
 def read_table(path: str | Path, schema: pa.Schema) -> pa.Table:
     """Read a Parquet table and check its columns.
 

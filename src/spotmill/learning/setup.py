@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
+from spotmill.formats.tables import provenance
 from spotmill.learning.encoders import Encoder, View, read_view
 from spotmill.learning.frames import FrameFiles, Frames, read_frames
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
-from spotmill.tasks import Task
+from spotmill.tasks import Task, task_name
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ class Setup:
     dimensions: Dimensions
 
 
+def check_split(split: Path, name: str) -> None:
+    """Raise SpotmillError where a split says that it was made for another task."""
+    made_for = provenance(pq.read_schema(split)).get("task", name)
+    if made_for != name:
+        raise SpotmillError(f"{split}: is of task {made_for}, not {name}; give the split of {name}")
+
+
 def open_task(task: Task, split: Path, geometry: Path, source: str) -> Setup:
     """Open the frames of a task; `source` names the task in messages.
 
@@ -42,6 +52,7 @@ def open_task(task: Task, split: Path, geometry: Path, source: str) -> Setup:
         When split, shards, geometry and task do not go together.
     """
     frames = read_frames(split, task)
+    check_split(split, task_name(source))
     with Shard(str(frames.overlay[0])) as shard:
         view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
     module = model_module(task.model)

@@ -5,10 +5,11 @@ import io
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors
 import safetensors.torch
+from pydantic import Field, ValidationError
 from torch import nn
 
 from spotmill import __version__
@@ -16,7 +17,7 @@ from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.training import Trained, build_network
-from spotmill.model import read_text
+from spotmill.model import Model, first_problem, read_text
 from spotmill.recipes import RECIPES
 from spotmill.tasks import Task
 
@@ -24,6 +25,21 @@ WEIGHTS, CARD, HISTORY = "model.safetensors", "model.json", "history.csv"
 
 # A task and the model made for it must agree on these; the rest may differ (controls, notes).
 SHARED = ("target", "model", "settings", "input", "datasets")
+
+
+class Sizes(Model):
+    """Dimensions of a network, as the card has them."""
+
+    shape: tuple[Annotated[int, Field(ge=1, le=2**20)], ...] = Field(min_length=1, max_length=8)
+    outputs: int = Field(ge=1, le=2**20)
+    conditions: int = Field(ge=1, le=2**20)
+
+
+class Figures(Model):
+    """What evaluation takes from a card besides the task."""
+
+    dimensions: Sizes
+    seconds: float = Field(ge=0)
 
 
 def card(
@@ -80,10 +96,15 @@ def load_card(folder: Path) -> dict[str, Any]:
     path = folder / CARD
     try:
         facts = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SpotmillError(f"{path}: is not valid JSON; train the model again") from error
-    if not isinstance(facts, dict) or not {"dimensions", "classes", *SHARED} <= facts.keys():
+    if not isinstance(facts, dict) or not {"classes", *SHARED} <= facts.keys():
         raise SpotmillError(f"{path}: is no model card; train the model again")
+    try:
+        Figures.model_validate({key: facts.get(key) for key in Figures.model_fields})
+    except ValidationError as error:
+        problem = first_problem(error, Figures)
+        raise SpotmillError(f"{path}: {problem}; train the model again") from error
     return facts
 
 
@@ -103,14 +124,16 @@ def load_network(folder: Path, task: Task, source: str) -> nn.Module:
                 f"{folder / CARD}: {key} is {facts[key]!r}, the task {source} says "
                 f"{wanted[key]!r}; train the model again"
             )
-    sizes = facts["dimensions"]
-    dimensions = Dimensions(tuple(sizes["shape"]), sizes["outputs"], sizes["conditions"])
+    dimensions = Dimensions(**Sizes.model_validate(facts["dimensions"]).model_dump())
     network = build_network(task, dimensions, source)
     path = folder / WEIGHTS
     try:
-        network.load_state_dict(safetensors.torch.load_file(path))
+        weights = safetensors.torch.load_file(path)
+        network.load_state_dict(weights)
     except FileNotFoundError as error:
         raise SpotmillError(f"{path}: no such file; train the model again") from error
-    except (safetensors.SafetensorError, RuntimeError) as error:
+    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
         raise SpotmillError(f"{path}: does not hold this model; train it again") from error
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise SpotmillError(f"{path}: holds weights that are not finite; train the model again")
     return network.eval()

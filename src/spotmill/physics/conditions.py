@@ -39,6 +39,9 @@ class Conditions:
     background: float
 
 
+FARTHEST_BEAM = 1.0  # m
+LARGEST_TILT = 89.0  # degrees
+
 CONDITIONS = tuple(field.name for field in fields(Conditions))
 
 
@@ -61,10 +64,68 @@ def draw_conditions(
     }
     drawn["photon_energy"] = check_photon_energy(photon_energy + drawn["photon_energy"])
     drawn["clen"] = check_clen(clen + drawn["clen"])
+    check_move(drawn["beam_x"], drawn["beam_y"], drawn["tilt_x"], drawn["tilt_y"])
     for name in ("flux", "signal", "background"):
         if drawn[name] < 0:
             raise SpotmillError(f"randomise: {name}: drew {drawn[name]:g} for frame {index}")
     return Conditions(**drawn)
+
+
+def dead_panels(
+    detector: Detector, randomise: Randomise, identity: tuple[int, str, int]
+) -> NDArray[np.bool_]:
+    """Draw which panels of a detector count nothing in a frame.
+
+    As many as `randomise.dead_modules` gives, rounded, at most all; each panel alike.
+
+    Parameters
+    ----------
+    identity
+        Seed, dataset and index.
+
+    Returns
+    -------
+    [panel] bool
+        In the order of the detector's panels.
+    """
+    dead = np.zeros(len(detector.panels), dtype=bool)
+    rng = stream(*identity, "condition/dead_modules")
+    number = min(max(round(randomise.dead_modules.draw(rng)), 0), len(dead))
+    dead[rng.permutation(len(dead))[:number]] = True
+    return dead
+
+
+def frame_mask(
+    detector: Detector, randomise: Randomise, identity: tuple[int, str, int]
+) -> NDArray[np.bool_] | None:
+    """Return the detector's mask [ss, fs] without a frame's dead panels.
+
+    None where the configuration kills no panel, so that the detector's mask holds as it is.
+    Patterns and their overlays draw the same panels, as they depend on the identity alone.
+    """
+    if not randomise.masks_panels:
+        return None
+    mask = detector.mask.copy()
+    for panel, dead in zip(
+        detector.panels, dead_panels(detector, randomise, identity), strict=True
+    ):
+        if dead:
+            mask[panel.slab] = False
+    return mask
+
+
+def check_move(beam_x: float, beam_y: float, tilt_x: float, tilt_y: float) -> None:
+    """Raise SpotmillError where shifts of the beam (m) or tilts (degrees) are impossible."""
+    if not max(abs(beam_x), abs(beam_y)) < FARTHEST_BEAM:
+        raise SpotmillError(
+            f"randomise: beam_x, beam_y: {beam_x:g}, {beam_y:g} m are not below "
+            f"{FARTHEST_BEAM:g} m; give metres (1 mm is 0.001)"
+        )
+    if not max(abs(tilt_x), abs(tilt_y)) <= LARGEST_TILT:
+        raise SpotmillError(
+            f"randomise: tilt_x, tilt_y: {tilt_x:g}, {tilt_y:g} degrees are beyond "
+            f"{LARGEST_TILT:g}; give degrees"
+        )
 
 
 def turn(tilt_x: float, tilt_y: float) -> NDArray[np.float64]:
@@ -76,7 +137,15 @@ def turn(tilt_x: float, tilt_y: float) -> NDArray[np.float64]:
 
 
 def moved(detector: Detector, conditions: Conditions) -> Detector:
-    """Return the detector as it stood for a frame."""
+    """Return the detector as it stood for a frame.
+
+    Raises
+    ------
+    SpotmillError
+        When clen, a shift or a tilt has a wrong unit.
+    """
+    check_clen(conditions.clen)
+    check_move(conditions.beam_x, conditions.beam_y, conditions.tilt_x, conditions.tilt_y)
     matrix = turn(conditions.tilt_x, conditions.tilt_y)
     centre = np.array([0.0, 0.0, detector.clen])
     shift = np.array([-conditions.beam_x, -conditions.beam_y, conditions.clen - detector.clen])

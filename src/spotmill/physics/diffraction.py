@@ -18,6 +18,7 @@ of reflections and their rocking width against the band: crystals of about half 
 and more.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,9 @@ from spotmill.physics.spectrum import Spectrum
 from spotmill.physics.units import ANGSTROM, CLASSICAL_ELECTRON_RADIUS
 
 SHARP = Rocking(0.0, 0.0, 1)
+
+TURN_TOLERANCE = 2e-3  # of lengths that a quaternion in single precision turns
+LARGEST_S = 200.0  # 1/Å; 2/wavelength at 1 MeV is 161
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,14 @@ def scale(fluence: float, crystal_volume: float, cell_volume: float) -> float:
     ------
     SpotmillError
         When the crystal holds no whole unit cell, or is larger than 1 cm^3, as with sizes
-        in a wrong unit.
+        in a wrong unit; when the cell is not between 10 and 1e10 Å^3, or the fluence negative.
     """
+    if not 10 <= cell_volume <= 1e10:
+        raise SpotmillError(f"cell_volume: {cell_volume!r} is not that of a cell; give Å^3")
+    if not (math.isfinite(fluence) and fluence >= 0):
+        raise SpotmillError(f"fluence: {fluence!r} is not a number of photons per m^2")
     n_cells = crystal_volume / ANGSTROM**3 / cell_volume
-    if n_cells < 1 or crystal_volume > 1e-6:
+    if not (n_cells >= 1 and crystal_volume <= 1e-6):
         raise SpotmillError(
             f"size: a crystal of {crystal_volume:g} m^3 holds {n_cells:.2g} unit cells; give metres"
         )
@@ -142,7 +150,9 @@ class ReflectionTable:
     axes: NDArray[np.float64]
 
     def within(self, s_max: float) -> "ReflectionTable":
-        """Return the reflections with |s| up to `s_max` (1/Å)."""
+        """Return the reflections with |s| up to `s_max` (1/Å); SpotmillError beyond 200 1/Å."""
+        if not 0 < s_max <= LARGEST_S:
+            raise SpotmillError(f"s_max: {s_max!r} is not between 0 and {LARGEST_S:g} 1/Å")
         keep = self.squared <= s_max**2
         return ReflectionTable(self.hkl[keep], self.intensity[keep], self.squared[keep], self.axes)
 
@@ -150,7 +160,14 @@ class ReflectionTable:
 def reflection_table(
     hkl: NDArray[np.integer], intensity: NDArray[np.floating], axes: NDArray[np.float64]
 ) -> ReflectionTable:
-    """Prepare a hemisphere of reflections [n, 3] and their |F|^2 [n] for `diffract`."""
+    """Prepare a hemisphere of reflections [n, 3] and their |F|^2 [n] for `diffract`.
+
+    `axes` are rows a*, b*, c* in 1/Å. Raises SpotmillError when they are not those of a cell
+    of 1 to 10 000 Å.
+    """
+    lengths = np.linalg.norm(axes, axis=1)
+    if not ((lengths > 1e-4) & (lengths < 2)).all():
+        raise SpotmillError(f"axes: lengths {lengths.tolist()} are not those of a*, b*, c* in 1/Å")
     s = hkl.astype(np.float64) @ axes
     squared = np.einsum("ij,ij->i", s, s)
     return ReflectionTable(
@@ -165,6 +182,8 @@ def polarisation_factor(
     direction: NDArray[np.float64], fraction: float | None
 ) -> NDArray[np.float64]:
     """Return P of rays [n, 3]: f (1 - x^2) + (1 - f) (1 - y^2) for unit vectors, or 1 for None."""
+    if fraction is not None and not 0 <= fraction <= 1:
+        raise SpotmillError(f"polarisation: {fraction!r} is not a fraction between 0 and 1")
     if fraction is None:
         return np.ones(len(direction))
     x, y = direction[:, 0], direction[:, 1]
@@ -178,7 +197,18 @@ def diffract(reflections: ReflectionTable, turned: NDArray[np.float64], light: S
     ----------
     turned
         [3, 3] rows a*, b*, c* as turned, 1/Å.
+
+    Raises
+    ------
+    SpotmillError
+        When the turned axes are not as long as those of the reflections.
     """
+    lengths = [np.linalg.norm(axes, axis=1) for axes in (turned, reflections.axes)]
+    if not (np.abs(lengths[0] / lengths[1] - 1) < TURN_TOLERANCE).all():
+        raise SpotmillError(
+            f"turned: lengths {lengths[0].tolist()} are not those of the reflections' axes, "
+            f"{lengths[1].tolist()} 1/Å; turn those"
+        )
     if light.rocking.sharp:
         return _sharp_spots(reflections, turned, light)
     return _broad_spots(reflections, turned, light)

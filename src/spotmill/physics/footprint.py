@@ -16,6 +16,10 @@ from spotmill.physics.geometry import Detector
 # A Gaussian is drawn this many standard deviations wide: 6e-7 of it lies outside.
 SPREAD_WIDTH = 5.0
 RAYS_AT_ONCE = 50_000
+SHARES_AT_ONCE = 5_000_000  # of a ray in a pixel
+MOST_SHARES = 50_000_000
+
+WIDEST_SPREAD = 0.02  # m
 
 
 @dataclass(frozen=True)
@@ -161,13 +165,21 @@ def footprint(spots: Spots, detector: Detector, spread: Sequence[tuple[float, fl
     Raises
     ------
     SpotmillError
-        When panels overlap in space.
+        When panels overlap in space, or a standard deviation or weight is impossible.
     """
-    if len(spread) == 1 and len(spots.ray_photons) == len(spots.photons):
+    for sigma, weight in spread:
+        if not (0 <= sigma < WIDEST_SPREAD and 0 <= weight <= 1):
+            raise SpotmillError(
+                f"spread: {sigma:g} m with weight {weight:g}: give a standard deviation below "
+                f"{WIDEST_SPREAD:g} m and a weight between 0 and 1"
+            )
+    largest = _rays_at_once(spots, detector, spread)
+    one_each = len(spots.ray_photons) == len(spots.photons)
+    if len(spread) == 1 and one_each and len(spots.photons) <= largest:
         sigma, weight = spread[0]
         one = _rays_on_pixels(spots, detector, sigma, weight)
         return Footprint(one.ray, one.pixel, one.photons, one.panel, one.fs, one.ss, one.live)
-    pieces = [_merged(piece, detector, spread) for piece in _pieces(spots)]
+    pieces = [_merged(piece, detector, spread) for piece in _pieces(spots, largest)]
     if not pieces:
         pieces = [_merged(spots, detector, spread)]
     offsets = np.cumsum([0, *(len(piece.panel) for piece in pieces)])
@@ -182,14 +194,28 @@ def footprint(spots: Spots, detector: Detector, spread: Sequence[tuple[float, fl
     )
 
 
-def _pieces(spots: Spots) -> Iterator[Spots]:
+def _rays_at_once(spots: Spots, detector: Detector, spread: Sequence[tuple[float, float]]) -> int:
+    """Return how many rays fit into memory together; raise SpotmillError if one spot's do not."""
+    steps = np.linalg.norm(detector.flat_arrays().fs, axis=1)
+    half = math.ceil(SPREAD_WIDTH * max(sigma for sigma, _ in spread) / steps.min())
+    area = (2 * half + 1) ** 2
+    most = int(np.bincount(spots.ray_spot).max(initial=0))
+    if most * area > MOST_SHARES:
+        raise SpotmillError(
+            f"spread: a spot of {most} rays, each {2 * half + 1} pixels wide, needs too much "
+            "memory; give a narrower point spread, a smaller crystal or less mosaicity"
+        )
+    return min(RAYS_AT_ONCE, max(SHARES_AT_ONCE // area, 1))
+
+
+def _pieces(spots: Spots, largest: int) -> Iterator[Spots]:
     """Yield the spots some at a time, so that memory does not grow with the number of rays."""
     counts = np.bincount(spots.ray_spot, minlength=len(spots.photons))
     ends = np.cumsum(counts)
     first = 0
     while first < len(counts):
         before = ends[first - 1] if first else 0
-        last = max(int(np.searchsorted(ends, before + RAYS_AT_ONCE)), first + 1)
+        last = max(int(np.searchsorted(ends, before + largest)), first + 1)
         rays = slice(before, ends[last - 1])
         own = slice(first, last)
         yield Spots(
@@ -216,7 +242,8 @@ def _merged(spots: Spots, detector: Detector, spread: Sequence[tuple[float, floa
         np.concatenate([part.pixel for part in parts]),
         np.concatenate([part.photons for part in parts]),
         live,
-        parts[-1],
+        # The widest reaches panels that no other component does.
+        parts[int(np.argmax([sigma for sigma, _ in spread]))],
     )
 
 

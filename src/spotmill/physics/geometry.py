@@ -13,9 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from spotmill.errors import SpotmillError
+from spotmill.physics.units import check_wavelength
 
 # Panels whose pixels differ by less are those of one detector, refined by least squares.
 PIXEL_SIZE_TOLERANCE = 0.01
+
+# Beyond these a length in mm or µm was taken for m.
+LARGEST_PIXEL = 0.02  # m
+FARTHEST_CORNER = 200.0  # m
 
 # Rows evaluated at once, so that a 16-megapixel panel needs tens of MB and not hundreds.
 ROWS = 256
@@ -54,6 +59,12 @@ class Panel:
             object.__setattr__(self, name, vector)
         if not (0 <= self.min_fs <= self.max_fs and 0 <= self.min_ss <= self.max_ss):
             raise SpotmillError(f"panel {self.name}: its last pixel comes before its first, or < 0")
+        largest = max(np.linalg.norm(self.fs), np.linalg.norm(self.ss))
+        if largest > LARGEST_PIXEL or np.linalg.norm(self.corner) > FARTHEST_CORNER:
+            raise SpotmillError(
+                f"panel {self.name}: pixels of {largest:g} m at a corner {self.corner.tolist()} m "
+                "are no detector's; give metres"
+            )
         area = np.linalg.norm(self.normal)
         if not area > 1e-3 * np.linalg.norm(self.fs) * np.linalg.norm(self.ss):
             raise SpotmillError(f"panel {self.name}: fs and ss must not be parallel or zero")
@@ -271,6 +282,7 @@ def beam_centre(detector: Detector) -> tuple[float, float]:
 
 def magnitude(points: NDArray[np.float64], wavelength: float) -> NDArray[np.float64]:
     """Return |s| = 2 sin(theta) / wavelength in 1/Å of points [..., 3], wavelength in Å."""
+    check_wavelength(wavelength)
     x, y, z = np.moveaxis(points, -1, 0)
     # atan2 stays exact near the beam, where 1 - cos(2 theta) cancels.
     return 2 * np.sin(np.arctan2(np.hypot(x, y), z) / 2) / wavelength

@@ -4,10 +4,23 @@ import math
 
 import numpy as np
 
+from spotmill.errors import SpotmillError
 from spotmill.physics.spectrum import FWHM
 
 # Points on each axis of the grid over the crystal's cross-section.
 GRID = 200
+
+LARGEST_SIZE = 0.01  # m, of a crystal
+LARGEST_BEAM = 0.1  # m
+
+
+def check_length(name: str, length: float, most: float) -> float:
+    """Return a length in m, or raise SpotmillError unless it is above 0 and below `most`."""
+    if not 0 < length < most:
+        raise SpotmillError(
+            f"{name}: {length!r} is not between 0 and {most:g} m; give metres (1 µm is 1e-6)"
+        )
+    return float(length)
 
 
 def crystal_volume(shape: str, size: float) -> float:
@@ -15,7 +28,13 @@ def crystal_volume(shape: str, size: float) -> float:
 
     `size` (m) is the edge of a box, the diameter of a sphere, or the full width at half
     maximum of a Gaussian density of height 1, whose integral is (2 pi)^(3/2) sigma^3.
+
+    Raises
+    ------
+    SpotmillError
+        When the size is not above 0 and below 0.01 m.
     """
+    check_length("size", size, LARGEST_SIZE)
     if shape == "box":
         return size**3
     if shape == "sphere":
@@ -25,6 +44,7 @@ def crystal_volume(shape: str, size: float) -> float:
 
 def projected_width(shape: str, size: float) -> float:
     """Return the standard deviation in m, on one axis, of the crystal seen along the beam."""
+    check_length("size", size, LARGEST_SIZE)
     if shape == "box":
         return size / math.sqrt(12)
     if shape == "sphere":
@@ -41,7 +61,16 @@ def lit_fraction(
     2 exp(-2 r^2 / beam_radius^2) of it, as `beam_radius` is its 1/e^2 radius. The box is
     taken face-on. Integrated by the midpoint rule over the crystal's thickness as seen
     along the beam. `bathed` is 1 by definition.
+
+    Raises
+    ------
+    SpotmillError
+        When a length cannot be in m: size, beam_radius, or an offset of 0.1 m or more.
     """
+    check_length("size", size, LARGEST_SIZE)
+    check_length("beam_radius", beam_radius, LARGEST_BEAM)
+    if not max(abs(offset[0]), abs(offset[1])) < LARGEST_BEAM:
+        raise SpotmillError(f"offset: {offset} m is farther than {LARGEST_BEAM} m; give metres")
     if profile == "bathed":
         return 1.0
     half = {"box": size / 2, "sphere": size / 2, "gaussian": 4 * size / FWHM}[shape]

@@ -206,7 +206,8 @@ def whole_cells(
     cells = np.floor(edges / lengths)
     if not (np.isfinite(cells).all() and (cells >= 1).all() and (cells < 1e7).all()):
         raise SpotmillError(
-            f"size: {size} m holds {cells.tolist()} cells of {lengths.round(2).tolist()} Å; "
+            f"size: {np.array(size).tolist()} m holds {cells.tolist()} cells of "
+            f"{lengths.round(2).tolist()} Å; "
             "give metres, at least one cell along each axis"
         )
     return int(cells[0]), int(cells[1]), int(cells[2])

@@ -40,7 +40,15 @@ def unit_quaternion(values: NDArray[np.float64], where: str) -> NDArray[np.float
 
 
 def rotation_matrix(quaternion: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the usual rotation matrix R(w, x, y, z), [3, 3], that acts on column vectors."""
+    """Return the usual rotation matrix R(w, x, y, z), [3, 3], that acts on column vectors.
+
+    Raises
+    ------
+    SpotmillError
+        When the quaternion's length is not 1 within 0.002, as that of Euler angles is not.
+    """
+    if not abs(float(np.linalg.norm(quaternion)) - 1.0) < 2e-3:
+        raise SpotmillError(f"quaternion: {quaternion} has not length 1; give unit quaternions")
     w, x, y, z = quaternion
     return np.array(
         [

@@ -1,8 +1,8 @@
 """One simulated pattern: the crystals of a frame, their spots, the photons they give."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,72 @@ from spotmill.physics.spectrum import (
 
 
 @dataclass(frozen=True)
+class Shot:
+    """One crystal in the beam, as drawn.
+
+    Attributes
+    ----------
+    detector
+        Where it stood for the frame.
+    spectrum, photon_energy
+        Of the pulse; eV.
+    quaternion, turned
+        Orientation, and [3, 3] rows a*, b*, c* as turned, 1/Å.
+    size, mosaicity
+        m, degrees.
+    fluence
+        Mean over the crystal, photons per m^2.
+    """
+
+    detector: Detector
+    spectrum: Spectrum
+    photon_energy: float
+    quaternion: NDArray[np.float64]
+    turned: NDArray[np.float64]
+    size: float
+    mosaicity: float
+    fluence: float
+
+    @property
+    def axes(self) -> NDArray[np.float64]:
+        """Rows a, b, c as turned, [3, 3] Å."""
+        return np.ascontiguousarray(np.linalg.inv(self.turned).T, dtype=np.float64)
+
+
+class Engine(Protocol):
+    """What computes the spots of one crystal and where their expected photons fall."""
+
+    @property
+    def least(self) -> float:
+        """Return the expected photons below which a spot that drew none is not listed."""
+
+    def __call__(self, scene: "Scene", shot: Shot) -> tuple[Spots, Footprint]:
+        """Return the spots, and their photons on live pixels before the sensor counts them."""
+
+
+@dataclass(frozen=True)
+class Integrated:
+    """The closed form of `physics/diffraction`, drawn by `physics/footprint`."""
+
+    least: float = 0.0
+
+    def __call__(self, scene: "Scene", shot: Shot) -> tuple[Spots, Footprint]:
+        """Return the spots and where their expected photons fall."""
+        beam, shape = scene.beam, scene.crystal.shape
+        reach = shot.detector.clen / shot.detector.pixel_size
+        light = Source(
+            shot.spectrum,
+            scale(shot.fluence, crystal_volume(shape, shot.size), scene.cell_volume),
+            beam.polarisation,
+            rocking(float(np.radians(shot.mosaicity)), beam.divergence, reach),
+        )
+        spots = diffract(scene.reflections, shot.turned, light)
+        width = projected_width(shape, shot.size)
+        spread = [(float(np.hypot(sigma, width)), weight) for sigma, weight in scene.spread]
+        return spots, footprint(spots, shot.detector, spread)
+
+
+@dataclass(frozen=True)
 class Scene:
     """All that the patterns of a shard share.
 
@@ -46,6 +112,8 @@ class Scene:
         Concepts; `crystal` gives the laws of size, mosaicity and number.
     table
         Spectrum read from a file, where the beam names one.
+    engine
+        Computes the spots of each crystal.
     """
 
     detector: Detector
@@ -55,6 +123,7 @@ class Scene:
     beam: Beam
     crystal: Crystal
     table: Tabulated | None = None
+    engine: Engine = field(default_factory=Integrated)
 
     @property
     def cell_volume(self) -> float:
@@ -170,19 +239,11 @@ def _illuminate(
     lit = lit_fraction(crystal.shape, size, beam.profile, beam.beam_radius, beam.offset)
     fluence = beam.nphotons / (np.pi * beam.beam_radius**2)
     fluence *= lit * conditions.flux * conditions.signal
-    reach = conditions.clen / detector.pixel_size
-    light = Source(
-        spectrum,
-        scale(fluence, crystal_volume(crystal.shape, size), scene.cell_volume),
-        beam.polarisation,
-        rocking(float(np.radians(mosaicity)), beam.divergence, reach),
-    )
     turned = turn_axes(scene.reflections.axes, quaternion)
-    spots = diffract(scene.reflections, turned, light)
-    width = projected_width(crystal.shape, size)
-    spread = [(float(np.hypot(sigma, width)), weight) for sigma, weight in scene.spread]
-    where = footprint(spots, detector, spread)
-    counted = scene.detected(detector, conditions.photon_energy, where.pixel)
+    energy = conditions.photon_energy
+    shot = Shot(detector, spectrum, energy, quaternion, turned, size, mosaicity, fluence)
+    spots, where = scene.engine(scene, shot)
+    counted = scene.detected(detector, energy, where.pixel)
     where = replace(where, photons=where.photons * counted)
     return Lattice(quaternion, turned, size, mosaicity, spots, where, np.zeros(len(spots.photons)))
 

@@ -17,6 +17,7 @@ from spotmill.errors import SpotmillError
 from spotmill.physics.geometry import Detector, Panel
 from spotmill.physics.lattice import Fringes, Gradients, Transform
 from spotmill.physics.orientations import rotation_matrix
+from spotmill.physics.units import check_photon_energy
 
 # The program's own constants, not CODATA's of today.
 PLANCK = 6.62606896e-34
@@ -34,7 +35,7 @@ ROWS = 64
 
 def wavenumber(photon_energy: float) -> float:
     """Return 1/lambda in 1/Å of a photon energy in eV, with the program's constants."""
-    return ELEMENTARY_CHARGE * photon_energy / (PLANCK * LIGHT_SPEED) * 1e-10
+    return ELEMENTARY_CHARGE * check_photon_energy(photon_energy) / (PLANCK * LIGHT_SPEED) * 1e-10
 
 
 def turn_axes(

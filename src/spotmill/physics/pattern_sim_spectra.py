@@ -16,6 +16,8 @@ Density = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 # A Gaussian is followed over this many standard deviations.
 GAUSSIAN_REACH = 5.0
 
+HIGHEST = 100.0  # 1/Å; 1 MeV is 81
+
 SPIKES = 15  # in a SASE spectrum
 
 # Steps of the cumulative distribution from which samples are drawn.
@@ -31,10 +33,10 @@ class Spectrum:
     density: Density
 
     def __post_init__(self) -> None:
-        if not 0 < self.low < self.high:
+        if not 0 < self.low < self.high < HIGHEST:
             raise SpotmillError(
-                f"spectrum: reaches from {self.low:g} to {self.high:g} 1/Å; make it narrower "
-                "(bandwidth, --sase-spike-width, --twocol-separation)"
+                f"spectrum: reaches from {self.low:g} to {self.high:g} 1/Å; give 1/Å, "
+                "or make it narrower (bandwidth, --sase-spike-width, --twocol-separation)"
             )
 
 

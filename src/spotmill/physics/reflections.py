@@ -102,7 +102,15 @@ def reciprocal_basis(cell: Cell) -> NDArray[np.float64]:
     """Return a*, b*, c* as the rows of [3, 3], in 1/Å without 2 pi.
 
     The orientation is CrystFEL's standard one: a along +x, b in the xy plane.
+
+    Raises
+    ------
+    SpotmillError
+        When the cell is not one in Å (1 to 10 000) and degrees (10 to 170).
     """
+    lengths, angles = cell[:3], cell[3:]
+    if not (1 <= min(lengths) <= max(lengths) <= 1e4 and 10 <= min(angles) <= max(angles) <= 170):
+        raise SpotmillError(f"cell {describe_cell(cell)}: give lengths in Å and angles in degrees")
     return np.array(gemmi.UnitCell(*cell).frac.mat.tolist())
 
 

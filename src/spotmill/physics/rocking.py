@@ -25,9 +25,17 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import qmc
 
+from spotmill.errors import SpotmillError
+
 # Turns beyond this many standard deviations are left out (6e-7 of them).
 REACH = 5.0
 MOST_RAYS = 4096
+
+# No crystal or beam is so perfect; below it squares of deviations underflow.
+LEAST_SPREAD = 1e-9  # rad
+
+LARGEST_MOSAICITY = math.radians(10.0)
+LARGEST_DIVERGENCE = 0.1  # rad
 # Reflections of which the band excites less than this share are left out.
 LEAST_SHARE = 1e-4
 
@@ -68,8 +76,21 @@ def rocking(mosaicity: float, divergence: float, reach: float) -> Rocking:
         Standard deviations, rad.
     reach
         Distance of the farthest pixel from the crystal, in pixels.
+
+    Raises
+    ------
+    SpotmillError
+        When a deviation is beyond 0.1745 rad (10 degrees; divergence: 0.1 rad), as degrees or
+        mrad taken for rad would be, or a reach is below 1 pixel, as one in m would be.
     """
-    if mosaicity == 0 and divergence == 0:
+    if not (0 <= mosaicity <= LARGEST_MOSAICITY and 0 <= divergence <= LARGEST_DIVERGENCE):
+        raise SpotmillError(
+            f"mosaicity, divergence: {mosaicity:g} and {divergence:g} rad are negative or beyond "
+            f"{LARGEST_MOSAICITY:.4g} and {LARGEST_DIVERGENCE:g}; give standard deviations in rad"
+        )
+    if not (math.isfinite(reach) and reach >= 1):
+        raise SpotmillError(f"reach: {reach!r} is not a number of pixels of 1 or more")
+    if math.hypot(mosaicity, divergence) < LEAST_SPREAD:
         return Rocking(0.0, 0.0, 1)
     # Out of plane a spot moves by the whole turn, in plane by twice that.
     extent = 1 + REACH * math.hypot(2 * mosaicity, divergence) * reach

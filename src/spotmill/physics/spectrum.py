@@ -18,6 +18,10 @@ from spotmill.physics.units import wavenumber_from_photon_energy
 
 # Gaussians are cut at this many standard deviations (6e-7 lies outside) and renormalised.
 GAUSSIAN_WIDTH = 5.0
+# Wider is a percentage taken for a fraction.
+WIDEST = 0.5
+WIDEST_SPIKE = 0.1
+
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
@@ -98,21 +102,37 @@ class Tabulated:
         return np.interp(wavenumber, self.points, self.values, left=0.0, right=0.0)
 
 
+def check_width(name: str, width: float, most: float) -> float:
+    """Return a relative width, or raise SpotmillError unless it is above 0 and up to `most`."""
+    if not 0 < width <= most:
+        raise SpotmillError(
+            f"{name}: {width!r} is not between 0 and {most:g}; give a fraction (0.01 is 1 %)"
+        )
+    return float(width)
+
+
 def tophat(photon_energy: float, bandwidth: float) -> TopHat:
     """Return a top-hat of full relative width `bandwidth` around a photon energy in eV."""
     centre = wavenumber_from_photon_energy(photon_energy)
+    check_width("bandwidth", bandwidth, WIDEST)
     return TopHat(centre * (1 - bandwidth / 2), centre * (1 + bandwidth / 2))
 
 
 def gaussian(photon_energy: float, bandwidth: float) -> Gaussians:
     """Return a Gaussian of relative full width at half maximum `bandwidth`, around eV."""
     centre = wavenumber_from_photon_energy(photon_energy)
+    check_width("bandwidth", bandwidth, WIDEST)
     return positive(Gaussians((centre,), bandwidth * centre / FWHM, (1.0,)))
 
 
 def two_colour(photon_energy: float, bandwidth: float, separation: float) -> Gaussians:
     """Return two equal Gaussians, `separation` (eV) apart around eV, each `bandwidth` wide."""
     centre = wavenumber_from_photon_energy(photon_energy)
+    check_width("bandwidth", bandwidth, WIDEST)
+    if not 0 < separation < photon_energy:
+        raise SpotmillError(
+            f"separation: {separation!r} eV is not between 0 and the photon energy; give eV"
+        )
     half = 0.5 * separation / photon_energy
     centres = (centre * (1 - half), centre * (1 + half))
     return positive(Gaussians(centres, bandwidth * centre / FWHM, (0.5, 0.5)))
@@ -133,6 +153,8 @@ def sase(
     1998).
     """
     centre = wavenumber_from_photon_energy(photon_energy)
+    check_width("bandwidth", bandwidth, WIDEST)
+    check_width("spike_width", spike_width, WIDEST_SPIKE)
     centres = centre * (1 + bandwidth * (rng.random(n_spikes) - 0.5))
     areas = rng.exponential(size=n_spikes)
     weights = tuple(float(area) for area in areas / areas.sum())

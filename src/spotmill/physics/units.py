@@ -40,6 +40,15 @@ def check_clen(clen: float) -> float:
     return float(clen)
 
 
+def check_wavelength(wavelength: float) -> float:
+    """Return a wavelength in Å, or raise SpotmillError outside 0.012 to 124 Å (1 MeV to 100 eV)."""
+    if not (0.012 <= wavelength <= 124.0):
+        raise SpotmillError(
+            f"wavelength: {wavelength!r} is not between 0.012 and 124 Å; give it in Å, not m or eV"
+        )
+    return float(wavelength)
+
+
 def wavelength_from_photon_energy(photon_energy: float) -> float:
     """Return the wavelength in Å of a photon energy in eV (hc/E)."""
     energy = check_photon_energy(photon_energy) * ELEMENTARY_CHARGE

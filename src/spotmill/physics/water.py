@@ -4,7 +4,7 @@ Equations, sources and limits: docs/water.md.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,10 +67,7 @@ def expected_water(
         When a value has a wrong unit, or a pixel's q lies outside the table.
     """
     wavelength = wavelength_from_photon_energy(photon_energy)
-    if not (math.isfinite(nphotons) and nphotons > 0):
-        raise SpotmillError(f"nphotons: {nphotons!r} is not a positive number of photons")
-    if polarisation is not None and not 0 <= polarisation <= 1:
-        raise SpotmillError(f"polarisation: {polarisation!r} is not between 0 and 1")
+    check_light(nphotons, polarisation)
     # lit_length checks beam_radius, so it comes before what uses it.
     molecules = number_density(solvent.temperature) * lit_length(solvent, beam_radius)
     scale = nphotons * molecules * CLASSICAL_ELECTRON_RADIUS**2
@@ -80,25 +77,38 @@ def expected_water(
         attenuation = absorption_coefficient(photon_energy, solvent.temperature)
         transmitted = transmission(solvent, beam_radius, attenuation)
     image = np.zeros(detector.shape, dtype=np.float32)
+    for panel, rows, live in live_blocks(detector):
+        points = centres(panel, rows)[live]
+        photons = scale * _scattered(points, wavelength, structure, solvent.compton)
+        photons *= solid_angle(panel, points)
+        if polarisation is not None:
+            photons *= polarisation_factor(points, polarisation)
+        if transmitted is not None:
+            photons *= _transmitted(points, transmitted)
+        # A view of the image, so that pixels of one block are set in place.
+        image[rows, panel.slab[1]][live] = photons
+    return image
+
+
+def check_light(nphotons: float, polarisation: float | None) -> None:
+    """Raise SpotmillError unless these are photons of a shot and a fraction (or None)."""
+    if not (math.isfinite(nphotons) and nphotons > 0):
+        raise SpotmillError(f"nphotons: {nphotons!r} is not a positive number of photons")
+    if polarisation is not None and not 0 <= polarisation <= 1:
+        raise SpotmillError(f"polarisation: {polarisation!r} is not between 0 and 1")
+
+
+def live_blocks(detector: Detector) -> Iterator[tuple[Panel, slice, NDArray[np.bool_]]]:
+    """Yield panel, rows of the data array and live pixels [ss, fs] of blocks that have some."""
     for panel in detector.panels:
         for first in range(panel.min_ss, panel.max_ss + 1, ROWS):
             rows = slice(first, min(first + ROWS, panel.max_ss + 1))
             live = detector.mask[rows, panel.slab[1]]
-            if not live.any():
-                continue
-            points = _centres(panel, rows)[live]
-            photons = scale * _scattered(points, wavelength, structure, solvent.compton)
-            photons *= solid_angle(panel, points)
-            if polarisation is not None:
-                photons *= polarisation_factor(points, polarisation)
-            if transmitted is not None:
-                photons *= _transmitted(points, transmitted)
-            # A view of the image, so that pixels of one block are set in place.
-            image[rows, panel.slab[1]][live] = photons
-    return image
+            if live.any():
+                yield panel, rows, live
 
 
-def _centres(panel: Panel, rows: slice) -> Points:
+def centres(panel: Panel, rows: slice) -> Points:
     """Return the pixel centres of some rows of a panel, [ss, fs, 3] m."""
     ss, fs = np.ogrid[rows.start : rows.stop, panel.min_fs : panel.max_fs + 1]
     return positions(panel, fs + 0.5, ss + 0.5)

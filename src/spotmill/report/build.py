@@ -41,9 +41,10 @@ def build(inputs: Inputs) -> Contents:
 def write(contents: Contents, output: Path, figures: Path) -> None:
     """Write the figures with their data, then the page; nothing before all is drawn."""
     page = render(contents)
-    for drawing in contents.drawings:
-        write_drawing(drawing, figures)
-    write_text(output, page)
+    with atomic(output) as temporary:
+        for drawing in contents.drawings:
+            write_drawing(drawing, figures)
+        temporary.write_text(page, encoding="utf-8")
 
 
 def write_drawing(drawing: Drawing, folder: Path) -> None:

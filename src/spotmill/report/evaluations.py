@@ -166,6 +166,10 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise SpotmillError(f"{path}: line {error.lineno}: is not valid JSON; remake it") from error
+    except (ValueError, RecursionError) as error:
+        raise SpotmillError(
+            f"{path}: nests too deep or holds too long a number; remake it"
+        ) from error
     if not isinstance(values, dict):
         raise SpotmillError(f"{path}: does not hold one JSON object; remake it")
     return values
@@ -182,6 +186,8 @@ def read_history(path: Path) -> pd.DataFrame:
     for column in ("epoch", "train_loss", "validation_loss"):
         if column not in history.columns:
             raise SpotmillError(f"{path}: lacks the column {column!r}; train the task again")
+        if not pd.api.types.is_numeric_dtype(history[column]):
+            raise SpotmillError(f"{path}: {column}: is not all numbers; train the task again")
     return history
 
 
@@ -197,4 +203,9 @@ def _check_confusion(evaluation: Evaluation, path: Path) -> None:
             raise SpotmillError(
                 f"{path}: results: {result.name}: confusion does not add up to n = {result.n}; "
                 "evaluate again"
+            )
+        if sum(row[i] for i, row in enumerate(result.confusion)) != result.correct:
+            raise SpotmillError(
+                f"{path}: results: {result.name}: correct is not {result.correct} in its "
+                "confusion; evaluate again"
             )

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spotmill import plan
 from spotmill.config import Beam, Config, Crystal, Dataset, Hit, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
@@ -20,7 +21,7 @@ from spotmill.physics.geometry import Detector
 from spotmill.report.evaluations import Task, read_tasks
 
 # The files that the configuration names and a dataset may override.
-CONCEPTS = [name for name in Dataset.model_fields if name in Config.model_fields]
+CONCEPTS = ("detector", *plan.CONCEPTS)
 
 
 @dataclass(frozen=True)

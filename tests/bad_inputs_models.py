@@ -1,0 +1,261 @@
+"""The catalogue of bad inputs: tasks, models, evaluations, reports, and real frames."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+from bad_inputs import (
+    BEAM,
+    CARD,
+    CONFIG,
+    DETECTOR,
+    PNG,
+    SHEET,
+    TASK,
+    WEIGHTS,
+    added,
+    bad,
+    card,
+    copied,
+    folder,
+    halved,
+    hdf5,
+    linked,
+    lost,
+    put,
+    replaced,
+    table,
+)
+from safetensors.numpy import load_file, save_file
+
+PEAKS, OVERLAY, WATER = "peaks/A/p00000.h5", "overlay/A/p00000.h5", "water/A.h5"
+TRUTH, MANIFEST, SPLIT = "truth/A/p00000.parquet", "manifest/A.parquet", "splits/hit.parquet"
+HISTORY = "epoch,train_loss,validation_loss\nx,y,z\n"
+DATA = "entry/data/data"
+EVALUATION = "evaluation/hit/evaluation.json"
+
+
+def evaluation(key: str, value: float) -> None:
+    """Change a figure of the model in the evaluation."""
+    facts = json.loads(Path(EVALUATION).read_text())
+    facts["results"][0][key] = value
+    Path(EVALUATION).write_text(json.dumps(facts))
+
+
+def nan_weights() -> None:
+    """Make every weight NaN."""
+    weights = {key: np.full_like(value, np.nan) for key, value in load_file(WEIGHTS).items()}
+    save_file(weights, WEIGHTS)
+
+
+def small_frames() -> None:
+    """Write blank frames of fewer pixels."""
+    with h5py.File(BLANK, "w") as file:
+        file[DATA] = np.ones((3, 100, 100), dtype=np.uint16)
+
+
+MODELS = [
+    *(
+        bad(command, name, says, spoil)
+        for command in ("train", "evaluate")
+        for name, says, spoil in [
+            ("missing split", f"{SPLIT}: no such table; remake", lost(SPLIT)),
+            ("truncated split", f"{SPLIT}: is not a whole Parquet", halved(SPLIT)),
+            ("manifest as split", f"{SPLIT}: lacks the column 'split'", copied(MANIFEST, SPLIT)),
+            ("truncated shard", "overlay/[AB]/.*h5: is not a whole", halved(OVERLAY)),
+            (
+                "frames of another shard",
+                "overlay/[AB].*; remake the manifest",
+                table(SPLIT, "position", lambda c: [0] * len(c)),
+            ),
+            (
+                "unknown side",
+                f"{SPLIT}: .*",
+                table(SPLIT, "split", lambda c: ["exam"] * len(c)),
+            ),
+            ("unknown setting", f"{TASK}: settings: ", replaced(TASK, "hidden: 8", "hiden: 8")),
+            ("settings of words", f"{TASK}: settings: ", replaced(TASK, "block: 32", "block: x")),
+            (
+                "geometry of another",
+                f"{DETECTOR}",
+                replaced(DETECTOR, "max_ss = 127", "max_ss = 99"),
+            ),
+        ]
+    ),
+    bad("train", "no threads", "--threads: 0 is not", threads=0),
+    bad("train", "endless threads", "--threads: 1000", threads=10**30),
+    bad("train", "output that is a file", f"{BEAM}.*; ", output=BEAM),
+    bad(
+        "train",
+        "diverging rate",
+        f"{TASK}: .*learning_rate",
+        replaced(TASK, "learning_rate: 3.0e-3", "learning_rate: 1.0e+308"),
+    ),
+    *(
+        bad("evaluate", name, says, spoil)
+        for name, says, spoil in [
+            ("missing card", f"{CARD}: no such file", lost(CARD)),
+            ("card that is no JSON", f"{CARD}: is not valid JSON; train", put(CARD, "{")),
+            ("card that is binary", f"{CARD}: is not UTF-8", put(CARD, PNG)),
+            ("card that nests", f"{CARD}: ", put(CARD, "[" * 100_000)),
+            ("card of a list", f"{CARD}: is no model card; train", put(CARD, "[]")),
+            (
+                "card of other classes",
+                "hit: was trained for .*; train",
+                card("classes", ["a", "b"]),
+            ),
+            ("card of words for classes", "hit: .*; train", card("classes", 3)),
+            ("card of another target", f"{CARD}: target is ", card("target", "camera_length")),
+            ("card of other settings", f"{CARD}: settings is ", card("settings", {})),
+            ("card of other sizes", "hit/model.*; ", card("dimensions", {"shape": [1]})),
+            ("card of words for sizes", f"{CARD}: dimensions.*; train", card("dimensions", "x")),
+            (
+                "card of a giant network",
+                f"{CARD}: dimensions.*; train",
+                card("dimensions", {"shape": [2**40, 2**20], "outputs": 10**9, "conditions": 1}),
+            ),
+            ("card without seconds", f"{CARD}: .*; train", card("seconds", "x")),
+            ("truncated weights", f"{WEIGHTS}: does not hold this model; train", halved(WEIGHTS)),
+            ("pickle as weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, b"\x80\x02cos\n.")),
+            ("empty weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, "")),
+            ("missing weights", f"{WEIGHTS}: no such file; train", lost(WEIGHTS)),
+            ("folder as weights", f"{WEIGHTS}: does not", folder(WEIGHTS)),
+            ("NaN weights", f"{WEIGHTS}: ", nan_weights),
+            ("peaks as water", f"{WATER}: holds peaks, not expected", copied(PEAKS, WATER)),
+        ]
+    ),
+    bad("evaluate", "model that is a file", f"{TASK}/model.json: cannot", model=TASK),
+    bad(
+        "evaluate",
+        "split of another task",
+        f"{SPLIT}: is of task hit, not other; give the split of other",
+        copied(TASK, "config/tasks/other.yaml"),
+        task="config/tasks/other.yaml",
+    ),
+    *(
+        bad("report", name, says, spoil)
+        for name, says, spoil in [
+            ("unknown key", f"{CONFIG}: sead: unknown", added(CONFIG, "sead: 3\n")),
+            ("zero shard_size", f"{CONFIG}: shard_size: ", replaced(CONFIG, "size: 12", "size: 0")),
+            (
+                "duplicate dataset",
+                f"{SHEET}: line 5: dataset: .*twice",
+                added(SHEET, "A\t1e3\t1\t1"),
+            ),
+            ("slash in a dataset", f"{SHEET}: line 2: dataset: ", replaced(SHEET, "A\t", "a/b\t")),
+            ("dots for a dataset", f"{SHEET}: line 2: dataset: ", replaced(SHEET, "A\t", "..\t")),
+            ("zero patterns", f"{SHEET}: line 2: n_patterns: ", replaced(SHEET, "24\nB", "0\nB")),
+            (
+                "10**30 patterns",
+                f"{SHEET}: line 2: n_patt",
+                replaced(SHEET, "24\nB", f"{10**30}\nB"),
+            ),
+            ("commas", f"{SHEET}: line 1: unknown column", replaced(SHEET, "\t", ",")),
+            ("quotes", f"{SHEET}: line 2: ", replaced(SHEET, "A\t", '"A\t')),
+            ("sheet that is binary", f"{SHEET}: is not UTF-8", put(SHEET, PNG)),
+            ("missing beam", f"{BEAM}: no such file", lost(BEAM)),
+            ("missing task", f"{TASK}: no such file", lost(TASK)),
+            ("missing evaluation", f"{EVALUATION}: no such file", lost(EVALUATION)),
+            ("broken evaluation", f"{EVALUATION}: line 1: is not valid", put(EVALUATION, "{")),
+            (
+                "wrong evaluation",
+                f"{EVALUATION}: target: is req",
+                put(EVALUATION, '{"task": "hit"}'),
+            ),
+            ("nested evaluation", f"{EVALUATION}: ", put(EVALUATION, "[" * 100_000)),
+            (
+                "NaN in an evaluation",
+                f"{EVALUATION}: ",
+                lambda: evaluation("accuracy", float("nan")),
+            ),
+            ("evaluation that cannot add up", f"{EVALUATION}: ", lambda: evaluation("n", 10**30)),
+            ("more right than asked", f"{EVALUATION}: ", lambda: evaluation("correct", 10**6)),
+            ("missing history", "history.csv: no such file; train", lost("models/hit/history.csv")),
+            ("history of words", "history.csv: ", put("models/hit/history.csv", HISTORY)),
+            ("history that is binary", "history.csv: is", put("models/hit/history.csv", PNG)),
+            ("missing card", f"{CARD}: no such file", lost(CARD)),
+            ("missing water", "water/B.h5: no such shard; remake", lost("water/B.h5")),
+            (
+                "same water twice",
+                "--water: dataset 'B' has none; give",
+                copied(WATER, "water/B.h5"),
+            ),
+            (
+                "unknown dataset",
+                "all.parquet: dataset 'B' is not in",
+                replaced(SHEET, "B\t", "b1\t"),
+            ),
+        ]
+    ),
+    bad("report", "no evaluation", "hit: task 'hit' has no evaluation .*; name", evaluation=None),
+    bad("report", "no model", "task 'hit' has no model folder; name", model=None),
+    bad(
+        "report", "page below a file", f"{BEAM}/x.html: cannot be written", output=f"{BEAM}/x.html"
+    ),
+    bad("report", "figures that are a file", f"{BEAM}", figures=BEAM),
+]
+BLANK, SIM, HKL, CELL = "blank.h5", "sim.geom", "tiny.hkl", "tiny.cell"
+PROGRAMS = [
+    bad("background", "missing frames", "no.h5: .*; ", **{"": "no.h5"}),
+    bad("background", "empty folder", "void.*", lambda: Path("void").mkdir(), **{"": "void"}),
+    bad("background", "endless scale", "--scale: inf is not", scale="inf"),
+    bad("background", "scale 0", "--scale: 0.0 is not", scale=0),
+    bad("background", "scale of 1e308", f"{BLANK}|--scale", scale=1e308),
+    bad("background", "place that is not there", f"{BLANK}: .*", data="/no/such"),
+    bad("background", "energy in keV", "photon_energy: 6.0 is not", photon_energy=6),
+    bad("background", "list of missing frames", "no.h5", put("f.lst", "no.h5\n"), **{"": "f.lst"}),
+    bad("background", "list of itself", "f.lst", put("f.lst", "f.lst\n"), **{"": "f.lst"}),
+    *(
+        bad("background", name, f"{BLANK}: ", spoil)
+        for name, spoil in [
+            ("PNG as HDF5", put(BLANK, PNG)),
+            ("empty file", put(BLANK, "")),
+            ("truncated frames", halved(BLANK)),
+            ("linked frames", hdf5(BLANK, linked(DATA))),
+            ("words for frames", hdf5(BLANK, lambda f: (f.pop(DATA), f.update({DATA: "x"})))),
+            ("frames of another detector", small_frames),
+        ]
+    ),
+    *(
+        bad("pattern-sim", name, says, spoil)
+        for name, says, spoil in [
+            ("missing geometry", f"{SIM}: no such file", lost(SIM)),
+            ("HDF5 as geometry", f"{SIM}: is not UTF-8", copied(BLANK, SIM)),
+            ("no panels", f"{SIM}: ", put(SIM, "clen = 0.1\n")),
+            ("missing cell", f"{CELL}: ", lost(CELL)),
+            ("binary cell", f"{CELL}: is not UTF-8", put(CELL, PNG)),
+            ("cell of nothing", f"{CELL}: ", put(CELL, "")),
+            ("infinite cell", f"{CELL}: ", replaced(CELL, "a = 67.288", "a = inf")),
+            ("missing list", f"{HKL}: no such", lost(HKL)),
+            ("truncated list", f"{HKL}: ", halved(HKL)),
+            ("words in a list", f"{HKL}: line ", replaced(HKL, "End of", "a b c d e f g\nEnd of")),
+        ]
+    ),
+    *(
+        bad("pattern-sim", name, says, None, **changes)
+        for name, says, changes in [
+            ("zero patterns", "--number: 0", {"number": 0}),
+            ("endless patterns", "--number: 1000", {"number": 10**30}),
+            ("negative seed", "--seed: -1", {"seed": -1}),
+            ("NaN size", "--min-size: ", {"min_size": "nan", "max_size": 1}),
+            ("endless size", "--max-size: ", {"min_size": 1, "max_size": "inf"}),
+            ("giant crystal", "--max-size: ", {"min_size": 1e300, "max_size": 1e300}),
+            ("negative background", "--background: -1", {"background": -1}),
+            ("background of 1e308", "--background: ", {"background": 1e308}),
+            ("NaN energy", "photon_energy: nan", {"photon_energy": "nan"}),
+            ("negative photons", "nphotons: -1 is not", {"nphotons": -1}),
+            ("NaN bandwidth", "bandwidth: nan is not", {"beam_bandwidth": "nan"}),
+            ("no samples", "--samples: 0", {"samples": 0}),
+            ("no wavelengths", "--sample-spectrum: 0", {"sample_spectrum": 0}),
+            ("unknown point group", "5/m", {"symmetry": "5/m"}),
+            ("NaN polarisation", "polarisation", {"polarisation": "nan"}),
+            ("polarisation of words", "--polarisation", {"polarisation": "x"}),
+            ("negative spike", "--sase-spike-width", {"sase_spike_width": -1}),
+            ("NaN separation", "sep", {"twocol_separation": "nan"}),
+            ("output below a file", "cannot be written", {"output": f"{BEAM}/x.h5", "samples": 8}),
+            ("spectrum without file", "--spectrum-file: goes", {"spectrum": "fromfile"}),
+            ("missing stream", "no.stream", {"template": "no.stream", "random_orientation": None}),
+        ]
+    ),
+]
