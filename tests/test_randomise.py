@@ -26,6 +26,7 @@ tilt_y: {uniform: [-1, 1]}
 flux: {uniform: [0.5, 1.5]}
 signal: {lognormal: [1, 0.3]}
 background: {choice: [0.5, 1, 2]}
+dead_modules: {choice: [0, 1]}
 """
 
 
@@ -122,6 +123,11 @@ def test_randomised_frames_are_told_paired_and_independent_of_shards(tiny, spotm
             np.testing.assert_array_equal(whole.read(position + 4), late.read(position))
         assert len(set(whole.column("photon_energy").tolist())) == 8
         assert set(whole.column("background")) <= {0.5, 1.0, 2.0}
+        dead = whole.column("dead_panels").astype(bool)
+        assert dead.any() and not dead.all(axis=1).any()
+        for position, (left, right) in enumerate(dead):
+            image = whole.read(position)
+            assert (left, right) == (not image[:, :80].any(), not image[:, 86:].any())
     spotmill("labels", "--peaks", "peaks/p00000.h5", "--output", "labels/p00000.h5")
     spotmill(
         "manifest",

@@ -52,6 +52,22 @@ def add_frames(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument("--seed", type=seed, required=True, help="seed of everything drawn")
 
 
+def add_hit(parser: argparse.ArgumentParser) -> None:
+    """Add what counts as a hit."""
+    parser.add_argument(
+        "--min-spots",
+        type=whole("--min-spots", 1, 10**9),
+        default=3,
+        help="spots that make a hit (3)",
+    )
+    parser.add_argument(
+        "--min-photons",
+        type=whole("--min-photons", 1, 10**9),
+        default=5,
+        help="photons in each of them (5)",
+    )
+
+
 def add_randomise(parser: argparse.ArgumentParser) -> None:
     """Add `--randomise`."""
     parser.add_argument(

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotmill.commands.arguments import whole
+from spotmill.commands.arguments import add_hit
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import write_text
 from spotmill.formats.frames import Shard, check_paired
@@ -33,18 +33,7 @@ def wrong(path: Path | str, what: str) -> SpotmillError:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill check`."""
     parser.add_argument("manifests", type=Path, nargs="+", help="manifests (.parquet)")
-    parser.add_argument(
-        "--min-spots",
-        type=whole("--min-spots", 1, 10**9),
-        default=3,
-        help="spots that make a hit (3)",
-    )
-    parser.add_argument(
-        "--min-photons",
-        type=whole("--min-photons", 1, 10**9),
-        default=5,
-        help="photons in each of them (5)",
-    )
+    add_hit(parser)
     parser.add_argument("--output", type=Path, help="where to write what was checked (text)")
 
 

@@ -23,7 +23,13 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.commands.arguments import add_dataset, add_frames, add_output, add_randomise
+from spotmill.commands.arguments import (
+    add_dataset,
+    add_frames,
+    add_hit,
+    add_output,
+    add_randomise,
+)
 from spotmill.commands.simulate_engines import (
     Made,
     add_engine,
@@ -41,7 +47,7 @@ from spotmill.formats.spectra import read_spectrum
 from spotmill.formats.tables import FRAMES, SPOTS, unit, write_table
 from spotmill.model import Model, parse_yaml, read_text
 from spotmill.physics.artefacts import live_mask
-from spotmill.physics.conditions import draw_conditions
+from spotmill.physics.conditions import draw_conditions, frame_mask
 from spotmill.physics.diffraction import reflection_table
 from spotmill.physics.geometry import Detector, max_scattering
 from spotmill.physics.pattern import Scene, draw_spectrum, make_pattern
@@ -52,9 +58,11 @@ from spotmill.physics.reflections import (
     reciprocal_basis,
 )
 from spotmill.physics.response import detection_at, spread_components
+from spotmill.physics.rocking import REACH
 from spotmill.physics.units import (
     check_clen,
     check_photon_energy,
+    wavenumber_from_photon_energy,
 )
 from spotmill.randomise import Randomise
 from spotmill.recipes import RECIPES
@@ -75,8 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-noise", action="store_true", help="write expected photons (float32), draw none"
     )
-    parser.add_argument("--min-spots", type=int, default=3, help="spots that make a hit (3)")
-    parser.add_argument("--min-photons", type=int, default=5, help="photons in each of them (5)")
+    add_hit(parser)
     add_output(parser, "images of the spots (.h5)")
     parser.add_argument("--truth", type=Path, required=True, help="table of the spots (.parquet)")
     parser.add_argument(
@@ -179,11 +186,18 @@ def counted(
 
 def reachable(scene: Scene, photon_energy: float, randomise: Randomise) -> Scene:
     """Return the scene without reflections that no pixel can see."""
-    spread = scene.beam.divergence > 0 or scene.crystal.mosaicity.bounds[1] > 0
-    if randomise.moves_geometry or spread or scene.beam.spectrum == "sase":
+    if randomise.moves_geometry:
         return scene
-    spectrum = draw_spectrum(scene, photon_energy, (0, "", 0))
-    s_max = max_scattering(scene.detector, 1.0 / spectrum.high)
+    beam = scene.beam
+    if beam.spectrum == "sase":
+        # Where no spike is drawn beyond; 5 deviations are less than 3 full widths.
+        highest = 1.0 + beam.bandwidth / 2 + 3 * (beam.spike_width or 0.0)
+        high = highest * wavenumber_from_photon_energy(photon_energy)
+    else:
+        high = draw_spectrum(scene, photon_energy, (0, "", 0)).high
+    s_max = max_scattering(scene.detector, 1.0 / high)
+    # A ray that comes in at an angle reaches further; turning a crystal keeps |s|.
+    s_max += 2 * REACH * beam.divergence * high
     return replace(scene, reflections=scene.reflections.within(s_max))
 
 
@@ -243,7 +257,9 @@ def write(
             identity = (args.seed, args.dataset, index)
             conditions = draw_conditions(randomise, header.photon_energy, header.clen, *identity)
             quaternion = None if quaternions is None else quaternions[position]
-            pattern = make_pattern(scene, conditions, identity, quaternion, dtype)
+            live = frame_mask(detector, randomise, identity)
+            shown = scene if live is None else replace(scene, detector=replace(detector, mask=live))
+            pattern = make_pattern(shown, conditions, identity, quaternion, dtype)
             shard.put(index, pattern.image)
             for number, lattice in enumerate(pattern.lattices):
                 add_spots(spots, index, number, lattice, scene)

@@ -255,21 +255,39 @@ def _recorded(lattice: Lattice, photons: NDArray[np.floating | np.integer]) -> L
     return replace(lattice, photons=recorded)
 
 
+def _struck(made: Sequence[Lattice]) -> NDArray[np.int64]:
+    """Return the flat numbers of all pixels that photons fall on, ascending."""
+    none = np.empty(0, dtype=np.int64)
+    pixel = np.concatenate([none, *(lattice.where.pixel for lattice in made)])
+    # This sort gains from what is in order already, as the whole images of `lattice` are.
+    pixel.sort(kind="stable")
+    return pixel[np.diff(pixel, prepend=-1) > 0]
+
+
+def _image(detector: Detector, pixel: NDArray[np.int64], values: NDArray[Any]) -> NDArray[Any]:
+    image = np.zeros(detector.shape, dtype=values.dtype)
+    image.ravel()[pixel] = values
+    return image
+
+
 def _expected(detector: Detector, made: Sequence[Lattice]) -> Pattern:
-    image = np.zeros(detector.mask.size)
+    pixel = _struck(made)
+    total = np.zeros(len(pixel))
     for lattice in made:
-        image += np.bincount(lattice.where.pixel, lattice.where.photons, minlength=image.size)
+        at = np.searchsorted(pixel, lattice.where.pixel)
+        total += np.bincount(at, lattice.where.photons, minlength=len(pixel))
     lattices = tuple(_recorded(lattice, lattice.where.photons) for lattice in made)
-    return Pattern(lattices, image.astype(np.float32).reshape(detector.shape), 0)
+    return Pattern(lattices, _image(detector, pixel, total.astype(np.float32)), 0)
 
 
 def _drawn(detector: Detector, made: Sequence[Lattice], identity: Identity, dtype: Any) -> Pattern:
-    counts = np.zeros(detector.mask.size, dtype=np.int64)
+    pixel = _struck(made)
+    counts = np.zeros(len(pixel), dtype=np.int64)
     lattices = []
     for which, lattice in enumerate(made):
         name = f"signal/{which}" if which else "signal"
         drawn = stream(*identity, name).poisson(lattice.where.photons)
-        np.add.at(counts, lattice.where.pixel, drawn)
+        np.add.at(counts, np.searchsorted(pixel, lattice.where.pixel), drawn)
         lattices.append(_recorded(lattice, drawn))
-    image, clipped = fit_counts(counts.reshape(detector.shape), dtype, detector.saturation)
-    return Pattern(tuple(lattices), image, clipped)
+    values, clipped = fit_counts(counts, dtype, detector.saturation)
+    return Pattern(tuple(lattices), _image(detector, pixel, values), clipped)

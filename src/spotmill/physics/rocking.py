@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
-from scipy.stats import qmc
 
 from spotmill.errors import SpotmillError
 
@@ -101,6 +100,9 @@ def rocking(mosaicity: float, divergence: float, reach: float) -> Rocking:
 @lru_cache(maxsize=8)
 def _points(rays: int) -> NDArray[np.float64]:
     """Return [rays, 4] Sobol points inside the unit cube."""
+    # Imported only where needed: scipy.stats takes longer to load than a hundred frames to make.
+    from scipy.stats import qmc
+
     points = qmc.Sobol(4, scramble=False).random(rays)
     # Half a step inwards: 0 would be an infinite deviation.
     return np.asarray(points + 0.5 / rays)
