@@ -28,7 +28,6 @@ from spotmill.formats.spectra import CRYSTFEL_HEADER
 from spotmill.physics.diffraction import Spots, polarisation_factor
 from spotmill.physics.engines import (
     LEAST,
-    LENIENT,
     cells_of,
     share_out,
     spread_image,
@@ -37,7 +36,7 @@ from spotmill.physics.engines import (
 )
 from spotmill.physics.footprint import Footprint
 from spotmill.physics.geometry import Detector, pixel_positions
-from spotmill.physics.lattice import Transform
+from spotmill.physics.lattice import LENIENT, Transform
 from spotmill.physics.pattern import Integrated, Scene, Shot
 from spotmill.physics.reflections import Reflections, find_space_group
 from spotmill.physics.spectrum import Spectrum

@@ -36,7 +36,7 @@ from spotmill.commands.simulate_engines import (
     check_engine,
     make_engine,
 )
-from spotmill.commands.simulate_tables import Columns, add_frame, add_spots, as_array
+from spotmill.commands.simulate_tables import Columns, add_frame, add_spots, as_array, joined
 from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
@@ -44,7 +44,7 @@ from spotmill.formats.geom import read_geometry
 from spotmill.formats.orientations import read_orientations
 from spotmill.formats.reflections import read_reflections
 from spotmill.formats.spectra import read_spectrum
-from spotmill.formats.tables import FRAMES, SPOTS, unit, write_table
+from spotmill.formats.tables import FRAMES, SPOTS, open_table, unit, write_table
 from spotmill.model import Model, parse_yaml, read_text
 from spotmill.physics.artefacts import live_mask
 from spotmill.physics.conditions import draw_conditions, frame_mask
@@ -237,6 +237,10 @@ def make_header(
     )
 
 
+# Spots are written this many frames at a time, so that memory does not grow with the shard.
+FRAMES_AT_ONCE = 1000
+
+
 def write(
     args: argparse.Namespace,
     header: Header,
@@ -250,9 +254,13 @@ def write(
     frames: Columns = defaultdict(list)
     detector = scene.detector
     dtype = None if args.no_noise else header.count_dtype
-    with write_shard(
-        args.output, header, indices, detector.shape, dtype or np.float32, detector.mask
-    ) as shard:
+    provenance = {"dataset": args.dataset, "seed": args.seed, "recipe": header.recipe}
+    with (
+        write_shard(
+            args.output, header, indices, detector.shape, dtype or np.float32, detector.mask
+        ) as shard,
+        open_table(args.truth, SPOTS, provenance) as append_spots,
+    ):
         for position, index in enumerate(indices.tolist()):
             identity = (args.seed, args.dataset, index)
             conditions = draw_conditions(randomise, header.photon_energy, header.clen, *identity)
@@ -264,15 +272,13 @@ def write(
             for number, lattice in enumerate(pattern.lattices):
                 add_spots(spots, index, number, lattice, scene)
             add_frame(frames, index, pattern, conditions, args)
+            if (position + 1) % FRAMES_AT_ONCE == 0 or position + 1 == len(indices):
+                append_spots(joined(spots))
+                spots.clear()
         most = max(len(scene.crystal.per_frame) - 1, 1)
         shard.set_columns(
             {name: as_array(frames[name], name, most) for name in FRAMES.names if name != "index"},
             {name: unit(FRAMES, name) for name in FRAMES.names if unit(FRAMES, name)},
         )
-        provenance = {"dataset": args.dataset, "seed": args.seed, "recipe": header.recipe}
-        spot_table: dict[str, Any] = {
-            name: np.concatenate(spots[name]) if spots[name] else [] for name in SPOTS.names
-        }
         frames_path = args.frames or args.truth.with_suffix(".frames.parquet")
-        write_table(args.truth, spot_table, SPOTS, provenance)
         write_table(frames_path, frames, FRAMES, provenance)

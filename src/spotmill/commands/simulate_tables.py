@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spotmill.formats.tables import SPOTS
 from spotmill.physics.conditions import CONDITIONS, Conditions
 from spotmill.physics.pattern import Lattice, Pattern, Scene
 from spotmill.physics.units import photon_energy_from_wavelength
@@ -22,6 +23,11 @@ def as_array(values: list[Any], name: str, most: int) -> NDArray[Any]:
     for row, value in zip(filled, values, strict=True):
         row[: len(value)] = value
     return filled
+
+
+def joined(columns: Columns) -> dict[str, Any]:
+    """Return the columns of the table of the spots, each in one piece."""
+    return {name: np.concatenate(columns[name]) if columns[name] else [] for name in SPOTS.names}
 
 
 def add_spots(columns: Columns, index: int, number: int, lattice: Lattice, scene: Scene) -> None:

@@ -4,7 +4,8 @@ Layouts are stated once, as schemas; units stand in the metadata of each column.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,22 @@ def write_table(
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write columns as Parquet, whole or not at all, with provenance as JSON in its metadata."""
-    with atomic(path) as temporary:
-        metadata = {"spotmill": json.dumps(provenance or {}, sort_keys=True)}
-        table = pa.table(dict(columns), schema=schema.with_metadata(metadata))
-        pq.write_table(table, temporary, compression="zstd")
+    with open_table(path, schema, provenance) as append:
+        append(columns)
+
+
+@contextmanager
+def open_table(
+    path: str | Path, schema: pa.Schema, provenance: Mapping[str, Any] | None = None
+) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that appends rows to a Parquet table; the table appears when all are in."""
+    stored = schema.with_metadata({"spotmill": json.dumps(provenance or {}, sort_keys=True)})
+    with atomic(path) as temporary, pq.ParquetWriter(temporary, stored, compression="zstd") as file:
+
+        def append(columns: Mapping[str, Any]) -> None:
+            file.write_table(pa.table(dict(columns), schema=stored))
+
+        yield append
 
 
 def unit(schema: pa.Schema, name: str) -> str:

@@ -32,9 +32,6 @@ LEAST = 0.01
 # Density, relative to its maximum, from which a wavenumber counts as part of a spectrum.
 LIT = 0.01
 
-# A crystal of just eight cells has eight, whatever turning it did to the last digit.
-LENIENT = 1 + 1e-9
-
 SAMPLES = 4  # along each edge of a pixel
 
 
@@ -130,7 +127,7 @@ class LatticeSum:
 
 def cells_of(shot: Shot) -> tuple[int, int, int]:
     """Return how many whole cells the crystal holds along each axis."""
-    return whole_cells(shot.axes, shot.size * LENIENT)
+    return whole_cells(shot.axes, shot.size)
 
 
 def pixel_spread(sigma: float) -> NDArray[np.float64]:
