@@ -144,6 +144,8 @@ def test_randomised_frames_are_told_paired_and_independent_of_shards(tiny, spotm
     )
     spotmill("check", "A.parquet")
     table = frames()
+    named = [[side in names for side in ("left", "right")] for names in table["dead_panels"]]
+    assert named == dead.tolist()
     assert table["photon_energy"].between(5400, 6600).all()
     spots = pd.read_parquet("truth/p00000.parquet")
     own = spots.merge(table[["index", "photon_energy"]], on="index", suffixes=("", "_frame"))

@@ -36,7 +36,14 @@ from spotmill.commands.simulate_engines import (
     check_engine,
     make_engine,
 )
-from spotmill.commands.simulate_tables import Columns, add_frame, add_spots, as_array, joined
+from spotmill.commands.simulate_tables import (
+    Columns,
+    add_frame,
+    add_spots,
+    as_array,
+    dead_names,
+    joined,
+)
 from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
@@ -272,13 +279,16 @@ def write(
             for number, lattice in enumerate(pattern.lattices):
                 add_spots(spots, index, number, lattice, scene)
             add_frame(frames, index, pattern, conditions, args)
+            frames["dead_panels"].append(dead_names(detector, randomise, identity))
             if (position + 1) % FRAMES_AT_ONCE == 0 or position + 1 == len(indices):
                 append_spots(joined(spots))
                 spots.clear()
         most = max(len(scene.crystal.per_frame) - 1, 1)
+        # Names of panels are for the table; overlays keep a flag for every panel.
+        numbers = [name for name in FRAMES.names if name not in ("index", "dead_panels")]
         shard.set_columns(
-            {name: as_array(frames[name], name, most) for name in FRAMES.names if name != "index"},
-            {name: unit(FRAMES, name) for name in FRAMES.names if unit(FRAMES, name)},
+            {name: as_array(frames[name], name, most) for name in numbers},
+            {name: unit(FRAMES, name) for name in numbers if unit(FRAMES, name)},
         )
         frames_path = args.frames or args.truth.with_suffix(".frames.parquet")
         write_table(frames_path, frames, FRAMES, provenance)

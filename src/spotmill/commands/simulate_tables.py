@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.formats.tables import SPOTS
-from spotmill.physics.conditions import CONDITIONS, Conditions
+from spotmill.physics.conditions import CONDITIONS, Conditions, dead_panels
+from spotmill.physics.geometry import Detector
 from spotmill.physics.pattern import Lattice, Pattern, Scene
 from spotmill.physics.units import photon_energy_from_wavelength
+from spotmill.randomise import Randomise
 
 Columns = dict[str, list[Any]]
 
@@ -50,6 +52,16 @@ def add_spots(columns: Columns, index: int, number: int, lattice: Lattice, scene
     } | {name: spots.hkl[on, axis] for axis, name in enumerate("hkl")}
     for name, values in rows.items():
         columns[name].append(values)
+
+
+def dead_names(
+    detector: Detector, randomise: Randomise, identity: tuple[int, str, int]
+) -> list[str]:
+    """Return the names of the panels that count nothing in a frame."""
+    if not randomise.masks_panels:
+        return []
+    dead = dead_panels(detector, randomise, identity)
+    return [panel.name for panel, gone in zip(detector.panels, dead, strict=True) if gone]
 
 
 def add_frame(

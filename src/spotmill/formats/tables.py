@@ -64,6 +64,7 @@ FRAMES = pa.schema(
         _field("flux", pa.float64(), "", "factor on all photons"),
         _field("signal", pa.float64(), "", "factor on the Bragg photons"),
         _field("background", pa.float64(), "", "factor on the background"),
+        _field("dead_panels", pa.list_(pa.string()), "", "panels that counted nothing"),
     ]
 )
 
