@@ -12,6 +12,7 @@ import jinja2
 import pandas as pd
 
 from spotmill import __version__
+from spotmill.config import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 from spotmill.report.evaluations import Task
@@ -87,7 +88,7 @@ def render(contents: Contents) -> str:
 def summary(inputs: Inputs) -> str:
     """Say in one sentence what was made."""
     names = list(inputs.datasets)
-    crystals = unique(f"{crystal.name} crystals" for crystal in map(inputs.crystal, names))
+    crystals = unique(crystal_words(crystal) for crystal in map(inputs.crystal, names))
     detectors = unique(detector_words(inputs, name) for name in names)
     beams = unique(
         f"{number(beam.nphotons)} photons within {length(2 * beam.beam_radius)} and "
@@ -116,6 +117,12 @@ def detector_words(inputs: Inputs, dataset: str) -> str:
 def unique(words: Any) -> str:
     """Join what differs with “and”."""
     return " and ".join(dict.fromkeys(words))
+
+
+def crystal_words(crystal: Crystal) -> str:
+    """Return a crystal with its size, or the range of sizes that can be drawn."""
+    low, high = (length(size) for size in crystal.size.bounds)
+    return f"{crystal.name} crystals of {low if low == high else f'{low} to {high}'}"
 
 
 def length(metres: float) -> str:
