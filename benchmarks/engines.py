@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import qmc
 
-from spotmill.config import Beam, Crystal
+from spotmill.concepts import Beam, Crystal
 from spotmill.formats.reflections import read_reflections
 from spotmill.physics.conditions import Conditions
 from spotmill.physics.diffraction import ReflectionTable, reflection_table

@@ -15,7 +15,7 @@ from measuring import CLEN, CONFIG, DATASET, ENERGY, REFLECTIONS, SEED, machine,
 import numpy as np
 from scipy.special import erf
 
-from spotmill.config import Beam, Crystal, Response
+from spotmill.concepts import Beam, Crystal, Response
 from spotmill.formats.geom import read_geometry
 from spotmill.formats.reflections import read_reflections
 from spotmill.physics.conditions import Conditions, draw_conditions

@@ -7,7 +7,7 @@ from scipy.integrate import quad
 from test_water import cube, detector_of, flat
 
 from spotmill.commands.water import expected_image
-from spotmill.config import Beam, Response, Solvent
+from spotmill.concepts import Beam, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.physics import air
 from spotmill.physics.air import (

@@ -17,7 +17,7 @@ from scipy import stats
 
 from spotmill.cli import main
 from spotmill.commands.background import draw_blank
-from spotmill.config import Response, Solvent
+from spotmill.concepts import Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
 from spotmill.physics.artefacts import flawed_pixels

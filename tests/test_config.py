@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from spotmill.config import Beam, Config, read_datasets
+from spotmill.concepts import Beam
+from spotmill.config import Config, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.plan import read_plan
 from spotmill.reference import render

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spotmill.config import Response
+from spotmill.concepts import Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.geom import (
     Flag,

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from spotmill.cli import main
-from spotmill.config import Crystal
+from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.formats.cell import read_cell, write_cell
 from spotmill.formats.reflections import read_reflections, write_hkl, write_mtz

@@ -9,7 +9,7 @@ from conftest import simulate_words, water_words
 from scipy import stats
 
 from spotmill.cli import main
-from spotmill.config import Beamstop, Response
+from spotmill.concepts import Beamstop, Response
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
 from spotmill.formats.geom import read_geometry

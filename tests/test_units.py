@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_diffraction import AXES, PIXEL, VOLUME, detector, hemisphere, turned
 
-from spotmill.config import Response, Solvent
+from spotmill.concepts import Response, Solvent
 from spotmill.distributions import Distribution
 from spotmill.errors import SpotmillError
 from spotmill.physics import (

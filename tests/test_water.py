@@ -10,7 +10,7 @@ import pytest
 import yaml
 from scipy.integrate import quad
 
-from spotmill.config import Solvent
+from spotmill.concepts import Solvent
 from spotmill.errors import SpotmillError
 from spotmill.physics.geometry import Detector, Panel
 from spotmill.physics.water import expected_water

@@ -11,16 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from spotmill.config import (
-    FIRST_EMPTY,
-    Beam,
-    Config,
-    Crystal,
-    Dataset,
-    Response,
-    Solvent,
-    read_datasets,
-)
+from spotmill.concepts import Beam, Crystal, Response, Solvent
+from spotmill.config import FIRST_EMPTY, Config, Dataset, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.model import Model, read_text
 from spotmill.randomise import Randomise

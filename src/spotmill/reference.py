@@ -8,17 +8,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic_core import PydanticUndefined
 
-from spotmill.config import (
-    Beam,
-    Beamstop,
-    Config,
-    Crystal,
-    Dataset,
-    Hit,
-    Response,
-    Solvent,
-    Split,
-)
+from spotmill.concepts import Beam, Beamstop, Crystal, Response, Solvent
+from spotmill.config import Config, Dataset, Hit, Split
 from spotmill.distributions import Distribution
 from spotmill.model import Model
 from spotmill.randomise import Randomise

@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from spotmill.config import NAME, PositiveFloat
+from spotmill.concepts import PositiveFloat
+from spotmill.config import NAME
 from spotmill.errors import SpotmillError
 from spotmill.learning.registry import MODELS
 from spotmill.model import Model

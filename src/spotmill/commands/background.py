@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import LARGEST_SCALE, Response, Solvent
+from spotmill.concepts import LARGEST_SCALE, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, Shard, write_shard
 from spotmill.formats.geom import Geometry, parse_geometry

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import Beam
+from spotmill.concepts import Beam
 from spotmill.errors import SpotmillError
 from spotmill.formats.cell import write_cell
 from spotmill.formats.geom import Geometry, GeomPanel, Quantity, write_geometry

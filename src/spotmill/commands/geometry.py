@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 
 from spotmill.commands.arguments import add_dataset, add_output
-from spotmill.config import Beam
+from spotmill.concepts import Beam
 from spotmill.formats.geom import dataset_geometry, read_geometry, write_geometry
 
 

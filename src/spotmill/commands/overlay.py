@@ -24,7 +24,7 @@ from spotmill.commands.arguments import add_frames, add_output, add_randomise
 from spotmill.commands.background import draw_blank
 from spotmill.commands.simulate import check_range
 from spotmill.commands.water import expected_image
-from spotmill.config import Beam, Response, Solvent
+from spotmill.concepts import Beam, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, Shard, write_shard
 from spotmill.formats.geom import parse_geometry

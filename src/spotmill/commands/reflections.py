@@ -9,7 +9,7 @@ import math
 import os
 from typing import TYPE_CHECKING
 
-from spotmill.config import Crystal
+from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 

@@ -44,7 +44,8 @@ from spotmill.commands.simulate_tables import (
     dead_names,
     joined,
 )
-from spotmill.config import FIRST_EMPTY, NAME, Beam, Crystal, Response
+from spotmill.concepts import Beam, Crystal, Response
+from spotmill.config import FIRST_EMPTY, NAME
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry

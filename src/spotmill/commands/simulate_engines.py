@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from spotmill.commands.engine_crystfel import PatternSim, find_program
-from spotmill.config import ENGINES, N_WAVELENGTHS, Beam, Crystal
+from spotmill.concepts import Beam, Crystal
+from spotmill.config import ENGINES, N_WAVELENGTHS
 from spotmill.errors import SpotmillError
 from spotmill.physics.engines import LatticeSum, check_perfect
 from spotmill.physics.lattice import FRIEDEL, Transform, intensity_transform

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_dataset, add_output
 from spotmill.commands.background import make_stack, write_measured
-from spotmill.config import Beam, Response, Solvent
+from spotmill.concepts import Beam, Response, Solvent
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import parse_geometry
 from spotmill.model import parse_yaml, read_text

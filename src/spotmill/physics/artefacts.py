@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import Response
+from spotmill.concepts import Response
 from spotmill.physics.geometry import ROWS, Detector, positions
 from spotmill.physics.photons import stream
 from spotmill.physics.response import shaded, shadow_plane

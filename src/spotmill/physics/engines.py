@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 from scipy.special import ndtr
 
-from spotmill.config import Beam, Crystal
+from spotmill.concepts import Beam, Crystal
 from spotmill.errors import SpotmillError
 from spotmill.physics.diffraction import Spots
 from spotmill.physics.engine_kernels import own_panel

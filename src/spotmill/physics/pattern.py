@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import Beam, Crystal
+from spotmill.concepts import Beam, Crystal
 from spotmill.errors import SpotmillError
 from spotmill.physics.conditions import Conditions, moved
 from spotmill.physics.diffraction import ReflectionTable, Source, Spots, diffract, scale

@@ -10,7 +10,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spotmill.config import Beamstop, Response
+from spotmill.concepts import Beamstop, Response
 from spotmill.errors import SpotmillError
 from spotmill.physics.geometry import ROWS, Detector, Panel, positions
 from spotmill.physics.units import check_photon_energy

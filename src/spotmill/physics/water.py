@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from spotmill.config import Solvent
+from spotmill.concepts import Solvent
 from spotmill.errors import SpotmillError
 from spotmill.physics.geometry import ROWS, Detector, Panel, magnitude, positions
 from spotmill.physics.units import CLASSICAL_ELECTRON_RADIUS, wavelength_from_photon_energy

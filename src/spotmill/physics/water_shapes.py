@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import hyp2f1
 
-from spotmill.config import Solvent
+from spotmill.concepts import Solvent
 from spotmill.errors import SpotmillError
 
 Vectors = NDArray[np.float64]

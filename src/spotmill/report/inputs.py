@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spotmill import plan
-from spotmill.config import Beam, Config, Crystal, Dataset, Hit, read_datasets
+from spotmill.concepts import Beam, Crystal
+from spotmill.config import Config, Dataset, Hit, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
 from spotmill.formats.geom import read_geometry

@@ -12,7 +12,7 @@ import jinja2
 import pandas as pd
 
 from spotmill import __version__
-from spotmill.config import Crystal
+from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 from spotmill.report.evaluations import Task
