@@ -20,6 +20,11 @@ SHEET, MTZ = "config/datasets.tsv", "resources/1ic6.mtz"
 CARD, WEIGHTS = "models/hit/model.json", "models/hit/model.safetensors"
 FRAMES = {"seed": 7, "first": 0, "count": 2}
 LEARNING = {"task": TASK, "split": "splits/hit.parquet", "detector": DETECTOR}
+PEAKS, OVERLAY, WATER = "peaks/A/p00000.h5", "overlay/A/p00000.h5", "water/A.h5"
+TRUTH, MANIFEST, SPLIT = "truth/A/p00000.parquet", "manifest/A.parquet", "splits/hit.parquet"
+HISTORY = "epoch,train_loss,validation_loss\nx,y,z\n"
+DATA = "entry/data/data"
+EVALUATION = "evaluation/hit/evaluation.json"
 DATASET = {"photon_energy": 6000, "clen": 0.05, "dataset": "A"}
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001")
 

@@ -7,11 +7,17 @@ from bad_inputs import (
     BEAM,
     BEAM_TEXT,
     CRYSTAL,
+    DATA,
+    MANIFEST,
     MTZ,
+    OVERLAY,
+    PEAKS,
     PNG,
     QUATERNION,
     SHEET,
     TASK,
+    TRUTH,
+    WATER,
     added,
     bad,
     copied,
@@ -27,12 +33,6 @@ from bad_inputs import (
     replaced,
     table,
 )
-
-PEAKS, OVERLAY, WATER = "peaks/A/p00000.h5", "overlay/A/p00000.h5", "water/A.h5"
-TRUTH, MANIFEST, SPLIT = "truth/A/p00000.parquet", "manifest/A.parquet", "splits/hit.parquet"
-HISTORY = "epoch,train_loss,validation_loss\nx,y,z\n"
-DATA = "entry/data/data"
-EVALUATION = "evaluation/hit/evaluation.json"
 
 
 def whole_mtz() -> None:

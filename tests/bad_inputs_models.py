@@ -9,10 +9,18 @@ from bad_inputs import (
     BEAM,
     CARD,
     CONFIG,
+    DATA,
     DETECTOR,
+    EVALUATION,
+    HISTORY,
+    MANIFEST,
+    OVERLAY,
+    PEAKS,
     PNG,
     SHEET,
+    SPLIT,
     TASK,
+    WATER,
     WEIGHTS,
     added,
     bad,
@@ -28,12 +36,6 @@ from bad_inputs import (
     table,
 )
 from safetensors.numpy import load_file, save_file
-
-PEAKS, OVERLAY, WATER = "peaks/A/p00000.h5", "overlay/A/p00000.h5", "water/A.h5"
-TRUTH, MANIFEST, SPLIT = "truth/A/p00000.parquet", "manifest/A.parquet", "splits/hit.parquet"
-HISTORY = "epoch,train_loss,validation_loss\nx,y,z\n"
-DATA = "entry/data/data"
-EVALUATION = "evaluation/hit/evaluation.json"
 
 
 def evaluation(key: str, value: float) -> None:

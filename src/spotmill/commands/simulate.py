@@ -29,6 +29,7 @@ from spotmill.commands.arguments import (
     add_hit,
     add_output,
     add_randomise,
+    dataset_name,
 )
 from spotmill.commands.simulate_engines import (
     Made,
@@ -45,7 +46,7 @@ from spotmill.commands.simulate_tables import (
     joined,
 )
 from spotmill.concepts import Beam, Crystal, Response
-from spotmill.config import FIRST_EMPTY, NAME
+from spotmill.config import FIRST_EMPTY
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import read_geometry
@@ -119,8 +120,7 @@ def run(args: argparse.Namespace) -> None:
 
 def check_range(dataset: str, first: int, count: int) -> NDArray[np.int64]:
     """Return the indices of a shard; raise SpotmillError for an impossible range or name."""
-    if not NAME.fullmatch(dataset):
-        raise SpotmillError(f"--dataset: {dataset!r} must be letters, digits, - and _ only")
+    dataset_name(dataset)
     if count < 1:
         raise SpotmillError(f"--count: {count} frames; ask for at least one")
     if first < 0:

@@ -36,9 +36,6 @@ FRAMES = "/entry/frames"
 PROVENANCE = "/entry/spotmill"
 MASK = "/entry/instrument/detector/pixel_mask"
 
-CONTENTS = ("peaks", "water", "overlay", "labels", "blank")
-KINDS = ("crystal", "empty")
-
 
 @dataclass(frozen=True)
 class Header:

@@ -91,7 +91,8 @@ def write_hkl(path: str | Path, reflections: Reflections) -> None:
     write_text(path, "\n".join([*head, *rows, LAST_LINE]) + "\n")
 
 
-def _read(path: str | Path) -> str:
+def read_list_text(path: str | Path) -> str:
+    """Return the text of a reflection list, gzipped or not."""
     if Path(path).suffix != ".gz":
         return read_text(path)
     try:
@@ -104,7 +105,7 @@ def _read(path: str | Path) -> str:
 
 
 def _parse(path: str | Path) -> _List:
-    lines = _read(path).splitlines()
+    lines = read_list_text(path).splitlines()
     if not lines or lines[0].strip() != FIRST_LINE:
         raise SpotmillError(f"{path}: line 1: must be {FIRST_LINE!r}; is this a .hkl file?")
     if len(lines) < 3 or not lines[1].startswith("Symmetry:"):

@@ -1,8 +1,6 @@
 """The text files that `pattern_sim` read, as they are: nothing merged, nothing assumed."""
 
-import gzip
 import re
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.cell import read_cell
+from spotmill.formats.hkl import read_list_text
 from spotmill.model import read_text
 from spotmill.physics.reflections import Cell
 
@@ -59,7 +58,7 @@ def read_intensities(path: str | Path) -> IntensityList:
     SpotmillError
         With the line number, when a line cannot be read.
     """
-    lines = _read(path).splitlines()
+    lines = read_list_text(path).splitlines()
     if len(lines) < 3 or not lines[0].startswith("CrystFEL reflection list version 2"):
         raise SpotmillError(
             f"{path}: is not a CrystFEL reflection list of version 2.0; make one with "
@@ -81,18 +80,6 @@ def read_intensities(path: str | Path) -> IntensityList:
     return IntensityList(
         symmetry.strip(), table[:, :3].astype(np.int64), table[:, 3], np.radians(table[:, 4])
     )
-
-
-def _read(path: str | Path) -> str:
-    if Path(path).suffix != ".gz":
-        return read_text(path)
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as handle:
-            return handle.read()
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise SpotmillError(
-            f"{path}: cannot be read as gzipped text ({error}); check it"
-        ) from error
 
 
 def _reflection(line: str, where: str) -> tuple[int, int, int, float, float]:

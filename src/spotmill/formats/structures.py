@@ -11,11 +11,6 @@ PDB_SUFFIXES = (".pdb", ".ent")
 CIF_SUFFIXES = (".cif", ".mmcif")
 
 
-def is_structure(path: str | Path) -> bool:
-    """Say whether a file is an atomic model, by its name."""
-    return _suffix(path) in PDB_SUFFIXES + CIF_SUFFIXES
-
-
 def read_structure(path: str | Path) -> gemmi.Structure:
     """Read a crystal structure (.pdb, .ent, .cif or .mmcif, also with .gz).
 
