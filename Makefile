@@ -1,5 +1,7 @@
 # make run    set everything up, then make the nine datasets, models and report
 # make test   set everything up, then run all tests
+# make test-slurm  the workflow and its faults on a SLURM cluster started for it
+# make test-faults  kill a small run 50 times; its outputs must not differ (half an hour)
 # make setup  prepare .venv alone
 
 PYTHON ?= python3
@@ -11,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test setup lint clean
+.PHONY: run test fuzz test-faults test-slurm setup lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +39,19 @@ run: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slurm: setup
+	@tests/slurm/install.sh; status=$$?; \
+	if [ $$status = 75 ]; then exit 0; elif [ $$status != 0 ]; then exit $$status; fi; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm
+
+test-faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py --kills 50
+
+# Many more damaged files for every reader, drawn anew; SPOTMILL_FUZZ is how many.
+fuzz: export SPOTMILL_FUZZ ?= 5000
+fuzz: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/test_fuzz.py
 
 lint: setup
 	$(BIN)/ruff check .

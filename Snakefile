@@ -5,6 +5,9 @@ from spotmill.model import read_yaml
 
 min_version("9.1")
 
+# Jobs stop when the Snakemake that started them is gone.
+shell.prefix("set -euo pipefail; export SPOTMILL_WORKFLOW=$PPID; ")
+
 # Snakemake's own reader takes a key that stands twice, and is wordy where a file is no text.
 try:
     read_yaml("config/config.yaml")
@@ -13,6 +16,10 @@ except SpotmillError as error:
 
 
 configfile: "config/config.yaml"
+
+
+# The image of all jobs under `--sdm apptainer`: docs/containers.md
+container: os.environ.get("SPOTMILL_IMAGE")
 
 
 report: "workflow/report/workflow.rst"
@@ -26,11 +33,31 @@ include: "workflow/rules/water.smk"
 include: "workflow/rules/overlay.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/manifest.smk"
-include: "workflow/rules/check.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/check.smk"
+include: "workflow/rules/cards.smk"
+
+
+# Rules of seconds: on a cluster they run beside Snakemake, where a structure can be fetched, too.
+localrules:
+    reflections,
+    geometry,
+    manifest,
+    manifest_all,
+    split,
+    check_all,
+    card,
+    crate,
+
+
+# A background that is measured reads many frames; one that is computed takes seconds.
+if not any(PLAN.measured_files(dataset) for dataset in PLAN.datasets):
+
+    localrules:
+        water,
 
 
 rule all:
@@ -38,4 +65,9 @@ rule all:
     default_target: True
     input:
         "results/report/index.html",
+        "results/manifest/all.checked",
+        expand("results/cards/{dataset}/README.md", dataset=PLAN.datasets),
+        "results/ro-crate-metadata.json",
         expand("results/images/{dataset}.geom", dataset=PLAN.datasets),
+        # Named one by one: a frame file that went missing is made again.
+        files_of_shards(),

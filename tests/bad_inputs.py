@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spotmill.formats.digests import signed_json
+
 BEAM, CRYSTAL = "config/beams/weak.yaml", "config/crystals/proteinase_k.yaml"
 DETECTOR, RESPONSE = "config/detectors/tiny.geom", "config/detectors/tiny.yaml"
 SOLVENT, TASK, CONFIG = "config/solvents/thin.yaml", "config/tasks/hit.yaml", "config/config.yaml"
@@ -75,11 +77,23 @@ GOOD: dict[str, dict[str, Any]] = {
     },
 }
 
+# Commands that need more than the prepared folder to work.
+UNREADY: dict[str, dict[str, Any]] = {
+    "materialise": {"": "overlay/A/p00000.h5", "output": "new.h5"},
+    "explain": {"": ["overlay/A/p00000.h5", "0"]},
+    "card": {
+        **{"manifest": "manifest/A.parquet", "water": "water/A.h5", "geometry": "sim.geom"},
+        "output": "new.md",
+    },
+    "crate": {"config": CONFIG, "output": "new/ro-crate-metadata.json"},
+    "diff": {},
+}
+
 
 def words(command: str, changes: dict[str, Any]) -> list[str]:
     """Return the words of a command with some options changed; None leaves one out."""
     found = [command]
-    for key, value in (GOOD[command] | changes).items():
+    for key, value in ((GOOD | UNREADY)[command] | changes).items():
         if value is None or value is False:
             continue
         values = [] if value is True else value if isinstance(value, list) else [value]
@@ -180,8 +194,14 @@ def linked(name: str, to: str = "/etc/passwd") -> Callable[[h5py.File], object]:
 
 
 def provenance(key: str, value: Any) -> Callable[[h5py.File], object]:
-    """Return what changes an attribute of a shard."""
-    return lambda file: file["entry/spotmill"].attrs.__setitem__(key, value)
+    """Return what changes an attribute of a shard, as another program would write it."""
+
+    def do(file: h5py.File) -> None:
+        attributes = file["entry/spotmill"].attrs
+        attributes[key] = value
+        attributes.pop("header_sha256", None)
+
+    return do
 
 
 def table(path: str, column: str, value: Callable[[Any], Any]) -> Callable[[], object]:
@@ -201,7 +221,8 @@ def card(key: str, value: Any) -> Callable[[], object]:
     def do() -> None:
         facts = json.loads(Path(CARD).read_text())
         facts[key] = value
-        Path(CARD).write_text(json.dumps(facts))
+        del facts["sha256"]
+        Path(CARD).write_text(signed_json(facts))
 
     return do
 
@@ -239,7 +260,7 @@ CONFIGURATION = [
         for name, text, says in [
             ("an unknown key", BEAM_TEXT + "flux: 3\n", r"flux: unknown key; known here: "),
             ("a key twice", BEAM_TEXT + "bandwidth: 0.02\n", r"line 4: bandwidth: is given twice"),
-            ("too few photons", BEAM_TEXT.replace("1.0e8", "-1"), "nphotons: .*greater than 0"),
+            ("too few photons", BEAM_TEXT.replace("1.0e8", "-1"), "nphotons: .*greater.*; give"),
             ("nan photons", BEAM_TEXT.replace("1.0e8", ".nan"), "nphotons: .*finite"),
             ("infinite photons", BEAM_TEXT.replace("1.0e8", ".inf"), "nphotons: .*finite"),
             ("a word for a number", BEAM_TEXT.replace("1.0e8", "many"), "nphotons: .*'many'"),
@@ -256,7 +277,7 @@ CONFIGURATION = [
                 "line 1: is not valid YAML",
             ),
             ("a newline in a key", BEAM_TEXT + '"a\\nb": 1\n', r"a\\nb: unknown key"),
-            ("a NUL", BEAM_TEXT + "x: \0\n", "is not valid YAML"),
+            ("a NUL", BEAM_TEXT + "x: \0\n", "is not UTF-8 text, as it holds NUL bytes; save"),
             ("tabs", "nphotons:\t\t- 1\n\tb: 2\n", "line 1: is not valid YAML"),
         ]
     ),
@@ -288,7 +309,7 @@ CONFIGURATION = [
     bad("water", "output in a read-only folder", "cannot be written", output="/proc/new.h5"),
     bad("water", "output that is a folder", "peaks: is a folder; name a file", output="peaks"),
     bad("water", "output below a file", "cannot be written .*; check", output=f"{BEAM}/x/y.h5"),
-    bad("water", "output of an endless name", "cannot be written .*; check", output="x" * 300),
+    bad("water", "output of an endless name", "cannot be .*written .*; check", output="x" * 300),
 ]
 
 DETECTORS = [

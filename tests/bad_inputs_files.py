@@ -67,7 +67,13 @@ REFLECTIONS = [
             ("infinite intensities", "m.mtz: column I: ", lambda: signed_mtz(float("inf"))),
         ]
     ),
-    bad("reflections", "output over its input", "m.mtz: is named twice", whole_mtz, **OVER),
+    bad(
+        "reflections",
+        "output over its input",
+        "m.mtz is named by --structure too",
+        whole_mtz,
+        **OVER,
+    ),
     bad("reflections", "d_min 0", "--d-min: 0 is not between", d_min=0),
     bad("reflections", "NaN d_min", "--d-min: nan is not between", d_min="nan"),
     bad("reflections", "words for d_min", "--d-min: .*'two'", d_min="two"),
@@ -203,7 +209,7 @@ SHARDS = [
             ("manifest", "truncated shard", f"{PEAKS}: is not a whole HDF5", halved(PEAKS)),
             ("manifest", "missing truth", f"{TRUTH}: no such", lost(TRUTH)),
             ("manifest", "peaks as overlay", "not an overlay", copied(PEAKS, OVERLAY)),
-            ("check", "missing manifest", f"{MANIFEST}: no such table; remake", lost(MANIFEST)),
+            ("check", "missing manifest", f"{MANIFEST}: .*; remake", lost(MANIFEST)),
             ("check", "truncated manifest", f"{MANIFEST}: is not a whole Par", halved(MANIFEST)),
             ("check", "truth as manifest", f"{MANIFEST}: lacks the", copied(TRUTH, MANIFEST)),
             ("check", "truncated overlay", f"{OVERLAY}: is not a whole", halved(OVERLAY)),
@@ -295,7 +301,7 @@ TABLES = [
     ),
     bad("manifest", "neither source", "--overlay", overlay=None),
     bad("check", "negative min-spots", "--min-spots: -1 is not", min_spots=-1),
-    bad("check", "folder", "manifest: no such table", **{"": "manifest"}),
+    bad("check", "folder", "manifest: .*; remake", **{"": "manifest"}),
     *(
         bad("split", name, f"{TASK}: {says}", spoil)
         for name, says, spoil in [

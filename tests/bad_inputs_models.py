@@ -117,7 +117,6 @@ MODELS = [
                 f"{CARD}: dimensions.*; train",
                 card("dimensions", {"shape": [2**40, 2**20], "outputs": 10**9, "conditions": 1}),
             ),
-            ("card without seconds", f"{CARD}: .*; train", card("seconds", "x")),
             ("truncated weights", f"{WEIGHTS}: does not hold this model; train", halved(WEIGHTS)),
             ("pickle as weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, b"\x80\x02cos\n.")),
             ("empty weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, "")),

@@ -1,12 +1,18 @@
 """What all tests share."""
 
+import fcntl
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from spotmill.cli import main
+
+if TYPE_CHECKING:
+    from mill import DryRuns, Mill
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,3 +89,48 @@ def water_words(output: str = "water.h5", **changes: object) -> list[str]:
         "output": output,
     } | {key.replace("_", "-"): value for key, value in changes.items()}
     return ["water", *(str(word) for key, value in options.items() for word in (f"--{key}", value))]
+
+
+@pytest.fixture(scope="session")
+def dry_runs() -> Iterator["DryRuns"]:
+    """Yield the process that answers dry runs."""
+    from mill import DryRuns
+
+    runs = DryRuns()
+    yield runs
+    runs.close()
+
+
+@pytest.fixture(scope="session")
+def finished_mill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder in which the tiny workflow ran, once for all workers; do not edit it."""
+    from mill import build
+
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "finished_mill"
+    with (base / "finished_mill.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            build(base / "unfinished_mill")
+            (base / "unfinished_mill").rename(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def module_mill(
+    finished_mill: Path, dry_runs: "DryRuns", tmp_path_factory: pytest.TempPathFactory
+) -> "Mill":
+    """Return a copy of the finished mill for a module."""
+    from mill import Mill
+
+    folder = tmp_path_factory.mktemp("mill") / "mill"
+    shutil.copytree(finished_mill, folder, symlinks=True)
+    return Mill(folder, dry_runs)
+
+
+@pytest.fixture
+def mill(module_mill: "Mill") -> Iterator["Mill"]:
+    """Yield a mill that ran to the report; edits made through it are undone afterwards."""
+    yield module_mill
+    module_mill.restore()

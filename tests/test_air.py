@@ -6,7 +6,6 @@ import pytest
 from scipy.integrate import quad
 from test_water import cube, detector_of, flat
 
-from spotmill.commands.water import expected_image
 from spotmill.concepts import Beam, Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.physics import air
@@ -17,6 +16,7 @@ from spotmill.physics.air import (
     form_factor,
     inelastic_scattering,
 )
+from spotmill.physics.expected import expected_image
 from spotmill.physics.geometry import Panel
 
 R_E = 2.8179403262e-15  # m

@@ -16,10 +16,10 @@ from fabio.edfimage import EdfImage
 from scipy import stats
 
 from spotmill.cli import main
-from spotmill.commands.background import draw_blank
 from spotmill.concepts import Response, Solvent
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
+from spotmill.overlays.drawing import draw_blank
 from spotmill.physics.artefacts import flawed_pixels
 from spotmill.physics.background import BackgroundMean, frame_level
 from spotmill.physics.photons import stream

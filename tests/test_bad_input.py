@@ -9,13 +9,14 @@ import pytest
 from bad_inputs import CONFIGURATION, DETECTORS, GOOD, Bad, words
 from bad_inputs_files import REFLECTIONS, SHARDS, SIMULATE, TABLES
 from bad_inputs_models import MODELS, PROGRAMS
+from bad_inputs_values import VALUES
 from conftest import copy_tiny, simulate_words, water_words
 
 from spotmill.cli import COMMANDS, main
 
 CASES = [
     *(*CONFIGURATION, *DETECTORS, *REFLECTIONS, *SIMULATE, *SHARDS, *TABLES),
-    *(*MODELS, *PROGRAMS),
+    *(*MODELS, *PROGRAMS, *VALUES),
 ]
 
 

@@ -71,6 +71,12 @@ def remove(name: str):
         (remove(TASK), rf"{TASK}: no such file"),
         (remove(BEAM), rf"{BEAM}: no such file"),
         (remove(DETECTOR), rf"{DETECTOR}: no such file"),
+        (append(CONFIG, "beam: {weak}.yaml\n"), rf"{CONFIG}: line .*"),
+        (append(CONFIG, "randomise: -r.yaml\n"), rf"{CONFIG}: randomise: .*; rename"),
+        (append(CONFIG, f"solvent: {'x' * 300}\n".replace("solvent", "randomise")), "no such file"),
+        (append(SHEET, "D\t6\t0.05\t24\n"), rf"{SHEET}: line 5: photon_energy: .*8 keV is 8000"),
+        (append(SHEET, "D\t6000\t150\t24\n"), rf"{SHEET}: line 5: clen: .*150 mm is"),
+        (append(SHEET, "D\t6000\t0.05\t9999999\n"), rf"{CONFIG}: shard_size: .*; raise"),
         (remove(SHEET), rf"{SHEET}: no such file"),
     ],
 )
@@ -91,3 +97,43 @@ def test_a_failing_job_shows_its_one_line(mill: Path) -> None:
     assert re.search(rf"spotmill geometry: error: {DETECTOR}: .*", said), said
     assert "Traceback" not in said
     assert not (mill / "results/images/A.geom").exists()
+
+
+ODD = "a b 'c\" $(touch pwned) `touch pwned` ; ü & (d) [e]*"
+
+
+@pytest.fixture
+def odd(mill: Path) -> Path:
+    """Return the tiny workflow in a folder of an odd name, with files of such names."""
+    folder = mill / ODD
+    folder.mkdir()
+    for path in sorted(mill.iterdir()):
+        if path.name != ODD:
+            path.rename(folder / path.name)
+    text = (folder / CONFIG).read_text()
+    for name in ("beams/weak.yaml", "detectors/tiny.geom", "crystals/proteinase_k.yaml"):
+        place, suffix = name.split(".")
+        old, new = f"config/{name}", f"config/{place} {ODD}.{suffix}"
+        (folder / old).rename(folder / new)
+        quoted = new.replace("'", "''")
+        text = text.replace(old, f"'{quoted}'")
+    (folder / CONFIG).write_text(text)
+    return folder
+
+
+def test_odd_but_possible_names_work_and_run_nothing(odd: Path) -> None:
+    code, said = snakemake(odd, "-n")
+    assert code == 0, said
+    targets = ["results/images/labels/A/p00000.h5", "results/images/A.geom"]
+    code, said = snakemake(odd, "--cores", "1", *targets)
+    assert code == 0, said
+    assert all((odd / target).is_file() for target in targets)
+    assert not list(odd.parent.rglob("pwned"))
+    assert sorted(path.name for path in odd.parent.iterdir()) == [ODD]
+
+
+def test_a_sheet_of_another_editor_is_read(mill: Path) -> None:
+    text = (mill / SHEET).read_text()
+    (mill / SHEET).write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    code, said = snakemake(mill, "-n")
+    assert code == 0, said

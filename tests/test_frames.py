@@ -177,7 +177,7 @@ def test_shards_explain_themselves(shard) -> None:
         assert (overlay.header.seed, overlay.header.recipe) == (7, RECIPES["overlay"])
     with h5py.File("overlay/p00000.h5") as file:
         assert file["entry/instrument/detector/distance"][()] == 0.05
-        assert file["entry/instrument/detector/distance"].attrs["units"] == "m"
+        assert file["entry/instrument/detector/distance"].attrs["units"] == b"m"
         assert file["entry/instrument/beam/incident_wavelength"][()] == pytest.approx(2.0664, 1e-4)
         assert file["entry/data/data"].chunks == (1, 128, 166)
 

@@ -388,7 +388,7 @@ def test_an_array_beyond_reason_is_refused_before_it_is_made():
         ("a/adu_per_photon = 2\na/adu_per_eV = 1", "line 14: a/adu_per_eV: stands beside"),
         ("a/max_adu = -3", "line 13: a/max_adu: '-3' must be above 0"),
         ("group1/min_fs = 0", "line 13: group1/min_fs: a panel's name must not begin"),
-        ("/min_fs = 0", "line 13: /min_fs: a panel's name is one word"),
+        ("/min_fs = 0", "line 13: /min_fs: a panel's name must be one word"),
         ("b/min_fs = 0", "line 13: panel b: lacks max_fs"),
         ("group_all = a,c", "line 13: group_all: 'c' is no panel or group above"),
         ("group_all = a,,a", "line 13: group_all: has an empty name"),

@@ -522,7 +522,7 @@ def test_files_that_are_no_images(tmp_path):
         "c.h5": (b"some words", "not a whole HDF5 file"),
         "d.jpg": (b"\xff\xd8\xff\xe0abcdef", "is a picture"),
         "e.tif": (b"II*\0\x08\0\0\0", "cannot be read as an image"),
-        "f.cbf": (b"###CBF: VERSION 1.5\r\n", "cannot be read as an image"),
+        "f.cbf": (b"###CBF: VERSION 1.5\r\n", "without its image"),
         "g.raw": (bytes(64), "numbers without a header"),
         "h.cbf.gz": (b"no gzip", "cannot be read"),
         "i.edf": (b"{\nDim_1 = 4 ;\n", "cannot be read as an image"),

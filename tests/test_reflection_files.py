@@ -267,7 +267,7 @@ ATOM = "ATOM      1  CA  ALA A   1       5.000   5.000   5.000  1.00 20.00      
         ("a.cif", "data_x\n_cell.length_a 3\n", "a.cif: has no atoms"),
         ("a.xyz", ATOM, "a.xyz: is not a structure by its name"),
         ("a.pdb", None, "a.pdb: no such file"),
-        ("a.mtz", None, "a.mtz: cannot be read"),
+        ("a.mtz", None, "a.mtz: no such file"),
         ("a.hkl", HKL, "a.hkl: does not say its unit cell"),
         ("pdb:1IC6X", None, "pdb:1IC6X: is not an entry"),
     ],

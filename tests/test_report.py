@@ -97,7 +97,6 @@ def evaluation(**changes: object) -> dict:
             {"dataset": "02", "index": FIRST_EMPTY, "truth": "no hit", "said": "hit", "score": 0.9},
         ],
         "notes": [f"a note {SCRIPT}"],
-        "seconds": {"train": 12.3, "evaluate": 4.0},
     } | changes
 
 

@@ -1,7 +1,10 @@
 """The console command `spotmill`: one subcommand a stage."""
 
 import argparse
+import errno
 import importlib
+import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import NoReturn
 
 from spotmill import __version__
 from spotmill.errors import SpotmillError
+from spotmill.orphans import watch
 
 # Subcommand and the first line of its help, so that `--help` imports no stage.
 COMMANDS = {
@@ -17,6 +21,7 @@ COMMANDS = {
     "water": "compute the expected water image of a dataset",
     "background": "measure the background on real blank frames",
     "overlay": "draw water photons over peaks, or alone",
+    "materialise": "draw the images of a virtual overlay into a stored one",
     "geometry": "write the geometry of a dataset's shards, for CrystFEL",
     "labels": "mark the pixels that hold Bragg photons",
     "manifest": "list frames and their files in one table",
@@ -25,8 +30,15 @@ COMMANDS = {
     "train": "train the model of a task",
     "evaluate": "evaluate a model beside baselines and controls",
     "report": "make the report",
+    "explain": "print all that made one frame, and make it again",
+    "card": "describe a dataset for readers and machines",
+    "crate": "record a run so that others can repeat it",
+    "diff": "say what a run would do now, why and at what cost",
     "pattern-sim": "drop-in for CrystFEL's pattern_sim",
 }
+
+
+LONGEST = 900  # characters of a message
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +51,9 @@ class Parser(argparse.ArgumentParser):
 
 def one_line(message: str) -> str:
     """Return a message with control characters, as a file's name may hold, written out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    # An endless name would hide the remedy behind it.
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} … {line[-LONGEST // 2 :]}"
 
 
 def parser(names: Sequence[str]) -> argparse.ArgumentParser:
@@ -65,18 +79,61 @@ def parser(names: Sequence[str]) -> argparse.ArgumentParser:
     return main_parser
 
 
-def check_output(args: argparse.Namespace) -> None:
-    """Raise SpotmillError where `--output` would overwrite a file that another argument names."""
-    output = getattr(args, "output", None)
-    if not isinstance(output, Path):
-        return
+# What a command writes besides its `--output`.
+OUTPUTS = {
+    "simulate": ("truth", "frames"),
+    "reflections": ("hkl", "cell_output"),
+    "report": ("figures",),
+}
+
+
+def check_paths(args: argparse.Namespace) -> None:
+    """Check the files that arguments name before any is opened.
+
+    Raises
+    ------
+    SpotmillError
+        When a name cannot be looked up, one is a pipe or device, which may never end, or a file
+        to be written is one that another argument names.
+    """
+    written: list[tuple[str, str | Path]] = []
+    if isinstance(getattr(args, "output", None), str | Path):
+        check_kind(Path(args.output))
+        written.append(("output", args.output))
+    for name in OUTPUTS.get(args.command, ()):
+        written += [(name, getattr(args, name))] if getattr(args, name, None) else []
     for name, value in vars(args).items():
         for path in value if isinstance(value, list) else [value]:
-            if name != "output" and isinstance(path, Path) and path.resolve() == output.resolve():
-                raise SpotmillError(
-                    f"--output: {output} is named by --{name.replace('_', '-')} too; "
-                    "choose another name"
-                )
+            if isinstance(path, Path):
+                check_kind(path)
+            if not isinstance(path, str | Path):
+                continue
+            for key, output in written:
+                named = name != key and (isinstance(path, Path) or os.path.exists(path))  # noqa: PTH110
+                if named and os.path.realpath(path) == os.path.realpath(output):
+                    raise SpotmillError(
+                        f"--{key.replace('_', '-')}: {output} is named by "
+                        f"--{name.replace('_', '-')} too; choose another name"
+                    )
+
+
+def check_kind(path: Path) -> None:
+    """Raise SpotmillError where a path leads to a pipe or device, or is no possible name."""
+    try:
+        kind = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # Whoever opens it says so.
+        return
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SpotmillError(
+            f"{str(path)[:80]}: cannot be read or written ({reason}); check the name"
+        ) from error
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise SpotmillError(f"{path}: is a pipe or device; name a plain file")
+
+
+UNPRINTABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,11 +142,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = [words[0]] if words and words[0] in COMMANDS else []
     try:
         args = parser(wanted).parse_args(words)
-        check_output(args)
+        check_paths(args)
+        watch()
         args.run(args)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in UNPRINTABLE:
+            raise
+        # Files name themselves (formats/atomic.py): what is left is what was printed. Python
+        # would try again at its end, and complain once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(
+            f"spotmill {words[0]}: error: standard output: cannot be written ({error.strerror}); "
+            "make space there, or send it elsewhere",
+            file=sys.stderr,
+        )
+        return 1
     except SpotmillError as error:
         print(f"spotmill {words[0]}: error: {one_line(str(error))}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"spotmill {words[0]}: stopped before its end", file=sys.stderr)
+        return 130
     return 0
 
 

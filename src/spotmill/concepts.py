@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from spotmill.distributions import Distribution, Drawn
-from spotmill.model import Model
+from spotmill.model import Model, fit_name
 
 # Of a measured background, for another flux; beyond it the number is a slip of the pen.
 LARGEST_SCALE = 1e6
@@ -21,7 +21,9 @@ Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 class Beam(Model):
     """One pulse of the beam, but for its photon energy, which a dataset sets."""
 
-    nphotons: PositiveFloat = Field(description="photons in one pulse")
+    nphotons: PositiveFloat = Field(
+        le=1e18, description="photons in one pulse (not joules, nor photons a second)"
+    )
     beam_radius: PositiveFloat = Field(
         lt=0.1, description="radius of a flat round beam, or 1/e^2 radius of a Gaussian one, m"
     )
@@ -38,15 +40,15 @@ class Beam(Model):
     )
     bandwidth: PositiveFloat = Field(
         le=0.5,
-        description="relative width: full width (tophat, sase), full width at half maximum "
-        "(gaussian, each line of twocolour); for a file what CrystFEL is told",
+        description="relative width, 1 % is 0.01: full width (tophat, sase), full width at half "
+        "maximum (gaussian, each line of twocolour); for a file what CrystFEL is told",
     )
     n_spikes: int | None = Field(None, ge=1, le=1000, description="number of spikes (sase only)")
     spike_width: PositiveFloat | None = Field(
         None, le=0.1, description="relative full width at half maximum of a spike (sase only)"
     )
     separation: PositiveFloat | None = Field(
-        None, description="of the two lines, eV (twocolour only)"
+        None, le=1e6, description="of the two lines, eV (twocolour only)"
     )
     spectrum_file: str | None = Field(
         None,
@@ -59,6 +61,15 @@ class Beam(Model):
         description="fraction polarised along x (horizontal); 0.5 is unpolarised; "
         "null leaves the polarisation factor out",
     )
+
+    _names_fit = field_validator("spectrum_file")(fit_name)
+
+    @field_validator("nphotons")
+    @classmethod
+    def _photons_are_whole(cls, nphotons: float) -> float:
+        if nphotons < 1:
+            raise ValueError("must be 1 or more; give photons in one pulse, not joules")
+        return nphotons
 
     @model_validator(mode="after")
     def _keys_belong_to_spectrum(self) -> Self:
@@ -74,6 +85,8 @@ class Beam(Model):
                     raise ValueError(f"{key} is not for spectrum {self.spectrum}; remove it")
                 if not given and shape == self.spectrum:
                     raise ValueError(f"{key} is required by spectrum {self.spectrum}; add it")
+        if max(map(abs, self.offset)) >= 0.1:
+            raise ValueError("offset must stay below 0.1 m; give it in metres (2 µm is 2e-6)")
         if self.profile == "bathed" and self.offset != (0.0, 0.0):
             raise ValueError("offset does not belong to profile bathed; remove it")
         return self
@@ -86,7 +99,13 @@ class Crystal(Model):
     structure: str = Field(
         min_length=1,
         description="its reflections or structure: a .mtz, .hkl (with `cell_file`), .pdb, .ent, "
-        ".cif or .mmcif file, or `pdb:1IC6` to fetch an entry",
+        ".cif or .mmcif file, `pdb:1IC6` to fetch an entry, or a file's http(s) address",
+    )
+    sha256: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of the structure's file, checked before it is used; required with "
+        "an http(s) address",
     )
     cell_file: str | None = Field(None, description="CrystFEL .cell file that goes with a .hkl")
     cell: tuple[float, float, float, float, float, float] | None = Field(
@@ -114,6 +133,23 @@ class Crystal(Model):
         description="probabilities of 0, 1, 2 ... crystals in a frame",
     )
     d_min: float = Field(1.6, ge=0.5, le=50, description="resolution of the reflections, Å")
+
+    @model_validator(mode="after")
+    def _what_is_fetched_is_checked(self) -> Self:
+        if self.is_remote and not self.sha256:
+            raise ValueError(
+                "an http(s) address needs `sha256`, the digest of its file (sha256sum states it)"
+            )
+        if self.sha256 and self.structure.lower().startswith("pdb:"):
+            raise ValueError("`sha256` does not go with an entry of the PDB; leave it out")
+        return self
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the structure is an http(s) address."""
+        return self.structure.lower().startswith(("http://", "https://"))
+
+    _names_fit = field_validator("structure", "cell_file")(fit_name)
 
     @field_validator("cell")
     @classmethod
@@ -212,6 +248,8 @@ class Solvent(Model):
         min_length=1,
         description="place of the frames in HDF5 files, if unusual (measured only)",
     )
+
+    _names_fit = field_validator("frames")(fit_name)
 
     @model_validator(mode="after")
     def _keys_belong_to_shape(self) -> Self:

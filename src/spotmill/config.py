@@ -5,6 +5,7 @@ Importing this module is cheap (no NumPy, no torch): the Snakefile does so at ev
 
 import math
 import re
+from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spotmill.concepts import Fraction
 from spotmill.errors import SpotmillError
-from spotmill.model import Model, read_text
+from spotmill.model import Model, fit_name, read_text
 
 # Pattern frames are numbered from 0 and empty frames from here, so that (dataset, index)
 # names one frame for ever, however far a dataset grows.
@@ -22,14 +23,15 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 ENGINES = ("integrated", "lattice", "crystfel")
 Engine = Literal["integrated", "lattice", "crystfel"]
+Overlays = Literal["stored", "virtual"]
 N_WAVELENGTHS = 7
 
 
 class Hit(Model):
     """When a frame counts as a hit: enough true spots with enough drawn photons."""
 
-    min_spots: int = Field(3, ge=1, description="spots")
-    min_photons: int = Field(5, ge=1, description="drawn photons in each of them")
+    min_spots: int = Field(3, ge=1, le=10**9, description="spots")
+    min_photons: int = Field(5, ge=1, le=10**9, description="drawn photons in each of them")
 
 
 class Split(Model):
@@ -46,12 +48,32 @@ class Split(Model):
         return self
 
 
+class Publication(Model):
+    """Who made the datasets and how others may use them, for their cards."""
+
+    creators: tuple[str, ...] = Field((), description="names of who made the data, to be cited")
+    licence: str | None = Field(
+        None, min_length=1, description="of the data: an SPDX name (CC-BY-4.0) or an address"
+    )
+    date: str | None = Field(
+        None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="of publication, year-month-day"
+    )
+    url: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="where the data are published (a DOI)"
+    )
+
+    @field_validator("date", mode="before")
+    @classmethod
+    def _date_as_text(cls, value: object) -> object:
+        return value.isoformat() if isinstance(value, date) else value
+
+
 class Dataset(Model):
     """One row of the sheet of datasets."""
 
     dataset: str = Field(description="name; letters, digits, - and _")
-    photon_energy: float = Field(ge=100, le=1e6, description="eV")
-    clen: float = Field(ge=1e-3, le=100, description="camera length, m")
+    photon_energy: float = Field(ge=100, le=1e6, description="eV (8 keV is 8000)")
+    clen: float = Field(ge=1e-3, le=100, description="camera length, m (150 mm is 0.15)")
     n_patterns: int = Field(ge=1, lt=FIRST_EMPTY, description="frames with a crystal")
     detector: str | None = Field(None, description="overrides `detector` of the configuration")
     response: str | None = Field(None, description="overrides `response`")
@@ -60,6 +82,11 @@ class Dataset(Model):
     solvent: str | None = Field(None, description="overrides `solvent`")
     randomise: str | None = Field(None, description="overrides `randomise`")
     engine: Engine | None = Field(None, description="overrides `engine`")
+    overlays: Overlays | None = Field(None, description="overrides `overlays`")
+
+    _names_fit = field_validator("detector", "response", "beam", "crystal", "solvent", "randomise")(
+        fit_name
+    )
 
     @field_validator("dataset")
     @classmethod
@@ -76,7 +103,9 @@ class Config(Model):
     seed: int = Field(1, ge=0, lt=2**63, description="of everything that is drawn")
     shard_size: int = Field(50, ge=1, le=100_000, description="frames in a shard (one job)")
     empties: float = Field(0.5, ge=0, le=10, description="frames without a crystal per pattern")
-    label_threshold: int = Field(1, ge=1, description="photons that make a pixel a labelled peak")
+    label_threshold: int = Field(
+        1, ge=1, le=10**9, description="photons that make a pixel a labelled peak"
+    )
     detector: str = Field("config/detectors/eiger4m.geom", description="CrystFEL geometry file")
     response: str = Field("config/detectors/eiger4m.yaml", description="detector response file")
     beam: str = Field("config/beams/cxls.yaml", description="beam file")
@@ -98,9 +127,22 @@ class Config(Model):
         min_length=1,
         description="program of CrystFEL 0.10.2 or before, a path or a name to be found (crystfel)",
     )
+    overlays: Overlays = Field(
+        "stored",
+        description="stored: frames with background are files of images, for any program; "
+        "virtual: small files from which Spotmill draws them, bit for bit, whenever it reads them",
+    )
     hit: Hit = Field(Hit(), description="what counts as a hit")
     split: Split = Field(Split(), description="shares of the frames")
+    publication: Publication = Field(
+        Publication(), description="who made the data and how others may use them"
+    )
     tasks: tuple[str, ...] = Field((), description="task files to train, evaluate and report")
+
+    _names_fit = field_validator(
+        *("datasets", "detector", "response", "beam", "crystal", "solvent", "randomise"),
+        *("pattern_sim", "tasks"),
+    )(fit_name)
 
     def engine_arguments(self, engine: str) -> list[str]:
         """Return the arguments of `spotmill simulate` that an engine needs, and no other's."""

@@ -9,6 +9,9 @@ from spotmill.model import Model
 
 Pair = tuple[float, float]
 
+# Of the log: a factor of 22 000.
+LARGEST_SPREAD = 10.0
+
 
 class Distribution(Model):
     """A number, or one law from which it is drawn for each frame."""
@@ -30,12 +33,16 @@ class Distribution(Model):
             laws = ", ".join(type(self).model_fields)
             raise ValueError(f"needs a number or one of {laws}")
         if self.uniform and self.uniform[0] > self.uniform[1]:
-            raise ValueError("uniform: low is above high")
+            raise ValueError("uniform: low is above high; swap the two")
         for pair in (self.normal, self.lognormal):
             if pair and pair[1] < 0:
-                raise ValueError("a standard deviation is negative")
+                raise ValueError("a standard deviation is negative; give it without its sign")
         if self.lognormal and self.lognormal[0] <= 0:
             raise ValueError("lognormal: the median must be above 0")
+        if self.lognormal and self.lognormal[1] > LARGEST_SPREAD:
+            raise ValueError(
+                f"lognormal: the standard deviation of the log must not exceed {LARGEST_SPREAD:g}"
+            )
         return self
 
     def draw(self, rng: Any) -> float:

@@ -1,5 +1,6 @@
 """What all configuration files have in common: how they are read and how they fail."""
 
+import re
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -7,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from spotmill.errors import SpotmillError
+from spotmill.plain_files import LARGEST_CONFIGURATION, LARGEST_TEXT, check_plain
 
 
 class Model(BaseModel):
@@ -43,6 +45,21 @@ class Model(BaseModel):
             raise SpotmillError(f"{source}: {first_problem(error, cls)}") from error
 
 
+# Snakemake takes braces for wildcards, programs a leading - for an option.
+UNFIT = re.compile(r"[{}\x00-\x1f\x7f]|^-")
+
+
+def fit_name(value: Any) -> Any:
+    """Return the name of a file, or names; raise ValueError where the workflow cannot pass one."""
+    for name in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(name, str) and UNFIT.search(name):
+            raise ValueError(
+                "is a name with braces, a control character or a leading -, which cannot be passed "
+                "on; rename the file"
+            )
+    return value
+
+
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """Put the first problem of a validation into one line that names key and remedy."""
     problem = error.errors()[0]
@@ -55,12 +72,21 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     given = problem.get("input")
     shown = "" if isinstance(given, dict) else f" (given: {str(given)[:80]!r})"
-    return f"{key}: {message}{shown}"
+    return f"{key}: {message}{shown}{_meaning(problem, model)}"
+
+
+def _meaning(problem: Any, model: type[BaseModel]) -> str:
+    """Return what a key of the model means, with its unit, where the value is out of range."""
+    field = model.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
+    told = ("greater_than", "less_than", "float", "int", "finite")
+    if field is None or not field.description or not problem["type"].startswith(told):
+        return ""
+    return f"; give it as {field.description}"
 
 
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; raise SpotmillError where that fails."""
-    return parse_yaml(read_text(path), path)
+    return parse_yaml(read_text(path, LARGEST_CONFIGURATION), path)
 
 
 def parse_yaml(text: str, source: str | Path) -> Any:
@@ -80,6 +106,10 @@ def parse_yaml(text: str, source: str | Path) -> Any:
             f"{source}: holds a value that YAML cannot read (a date, a tag or too deep a "
             "nesting); write plain numbers and words"
         ) from error
+
+
+# YAML 1.1 takes 010 for 8 and 1:30 for 90, which nobody means.
+ODD_NUMBER = re.compile(r"[-+]?(?:0[0-9_]+|[0-9_]+(?::[0-9_.]+)+)")
 
 
 class _Refused(yaml.MarkedYAMLError):
@@ -103,6 +133,11 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             name = str(key.value)
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise _Refused(
+                    problem="holds a merge key (<<); write its values out",
+                    problem_mark=key.start_mark,
+                )
             if name in seen:
                 raise _Refused(
                     problem=f"{name}: is given twice; keep one", problem_mark=key.start_mark
@@ -110,15 +145,33 @@ class _Loader(yaml.SafeLoader):
             seen.add(name)
         return super().construct_mapping(node, deep)
 
+    def construct_plain_number(self, node: yaml.ScalarNode) -> Any:
+        """Refuse what YAML reads as another number than it looks like."""
+        if ODD_NUMBER.fullmatch(node.value):
+            raise _Refused(
+                problem=f"{node.value[:40]}: has a leading 0 or a colon, which YAML takes for "
+                "another number; put a name in quotes, write a number plainly",
+                problem_mark=node.start_mark,
+            )
+        whole = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if whole else self.construct_yaml_float(node)
 
-def read_text(path: str | Path) -> str:
-    """Read a UTF-8 text file; raise SpotmillError where that fails."""
+
+for _tag in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _Loader.construct_plain_number)
+
+
+def read_text(path: str | Path, largest: int = LARGEST_TEXT) -> str:
+    """Read a UTF-8 text file, without its byte order mark.
+
+    Raises
+    ------
+    SpotmillError
+        When there is none, it cannot be read, is no text, or holds more than `largest` bytes.
+    """
+    check_plain(path, largest)
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise SpotmillError(f"{path}: no such file; check the name and the folder") from error
-    except IsADirectoryError as error:
-        raise SpotmillError(f"{path}: is a folder; name a file") from error
+        text = Path(path).read_text(encoding="utf-8-sig")
     except PermissionError as error:
         raise SpotmillError(f"{path}: cannot be read; check its permissions") from error
     except UnicodeDecodeError as error:
@@ -126,3 +179,6 @@ def read_text(path: str | Path) -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SpotmillError(f"{path}: cannot be read ({reason}); check the name") from error
+    if "\0" in text:
+        raise SpotmillError(f"{path}: is not UTF-8 text, as it holds NUL bytes; save it as UTF-8")
+    return text

@@ -5,7 +5,9 @@ neither NumPy nor torch.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,11 @@ from spotmill.config import FIRST_EMPTY, Config, Dataset, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.model import Model, read_text
 from spotmill.randomise import Randomise
-from spotmill.tasks import Task
+from spotmill.recipes import MODEL_RECIPES
+from spotmill.tasks import Task, task_name
+
+# Shards are called p00000 to p99999.
+MOST_SHARDS = 100_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,13 @@ class Plan:
         """Return the files of blank frames on which a dataset's background is measured."""
         return blank_files(self.concept(dataset, "solvent"))
 
+    def structure_files(self, crystal: str) -> tuple[str, ...]:
+        """Return the local files that a crystal names; none when it is fetched."""
+        values = self.crystals[crystal]
+        structure = None if values.is_remote else values.structure
+        files = (structure, values.cell_file)
+        return tuple(file for file in files if file and not file.startswith("pdb:"))
+
     def crystal(self, dataset: str) -> str:
         """Return the name under which the reflections of a dataset's crystal are kept."""
         return Path(self.concept(dataset, "crystal")).stem
@@ -78,6 +91,11 @@ class Plan:
         """Return how many frames a shard holds."""
         before = int(shard[1:]) * self.config.shard_size
         return min(self.config.shard_size, self.n_frames(dataset, shard[0]) - before)
+
+    def model_recipe(self, task: str) -> str:
+        """Return the name and recipe of a task's model."""
+        model = self.tasks[task].model
+        return f"model {model} {MODEL_RECIPES[model]}"
 
     def task_datasets(self, task: str) -> list[str]:
         """Return the datasets that a task selects, in the order of the sheet."""
@@ -110,7 +128,8 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
     for row in datasets.values():
         for concept in ("detector", "response", "beam", "solvent", "randomise"):
             path = getattr(row, concept) or getattr(config, concept)
-            if path and not Path(path).is_file():
+            # An endless name is no file either, but pathlib raises an OSError.
+            if path and not os.path.isfile(path):  # noqa: PTH113
                 raise SpotmillError(
                     f"{source}: {concept}: {path}: no such file (dataset {row.dataset});"
                     " check the name"
@@ -119,7 +138,7 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                 meaning(concept, path)
         blank_files(row.solvent or config.solvent)
     task_files = by_stem(config.tasks, "tasks")
-    tasks = {name: Task.read(path) for name, path in task_files.items()}
+    tasks = {task_name(path): Task.read(path) for path in task_files.values()}
     for name, task in tasks.items():
         for dataset in task.datasets or ():
             if dataset not in datasets:
@@ -127,7 +146,15 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                     f"{task_files[name]}: datasets: {dataset!r} is not in {config.datasets};"
                     f" it has {', '.join(datasets)}"
                 )
-    return Plan(config, datasets, crystals, tasks, task_files)
+    plan = Plan(config, datasets, crystals, tasks, task_files)
+    for name, row in datasets.items():
+        n_frames = max(plan.n_frames(name, kind) for kind in "pe")
+        if n_frames >= FIRST_EMPTY or n_frames > MOST_SHARDS * config.shard_size:
+            raise SpotmillError(
+                f"{source}: shard_size: {config.shard_size} makes more than {MOST_SHARDS} shards "
+                f"of {name} ({row.n_patterns} patterns, empties {config.empties:g}); raise it"
+            )
+    return plan
 
 
 CONCEPTS: dict[str, type[Model]] = {
@@ -155,6 +182,33 @@ def meaning(concept: str, path: str) -> str:
     return hashed(values.model_dump_json() + (read_text(spectrum_file) if spectrum_file else ""))
 
 
+WHOLE = 2**20  # bytes; of larger files, BLOCKS pieces of BLOCK bytes are read
+BLOCK, BLOCKS = 4096, 16
+
+
+@cache
+def contents(paths: tuple[str, ...]) -> str:
+    """Return a digest of what data files hold, whatever their times.
+
+    Snakemake remakes what depends on a newer file; an older one that replaces it (a copy
+    that keeps times, an archive unpacked) it does not see. Of large files the size and
+    pieces spread over them are looked at, so that a parse stays quick. Files that cannot be
+    read are left to Snakemake and the commands, which name them.
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    for name in paths:
+        with suppress(OSError), Path(name).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest.update(f"{name} {size} ".encode())
+            if size <= WHOLE:
+                digest.update(file.read())
+                continue
+            for number in range(BLOCKS):
+                file.seek(number * (size - BLOCK) // (BLOCKS - 1))
+                digest.update(file.read(BLOCK))
+    return digest.hexdigest()
+
+
 @cache
 def blank_files(solvent: str) -> tuple[str, ...]:
     """Return the files behind the `frames` of a solvent file; none where it is a model.
@@ -169,7 +223,7 @@ def blank_files(solvent: str) -> tuple[str, ...]:
     found: list[str] = []
     for name in Solvent.read(solvent).frames or ():
         path = Path(name)
-        if path.is_dir():
+        if os.path.isdir(name):  # noqa: PTH112 (an endless name is no folder)
             files = [str(file) for file in sorted(path.iterdir()) if file.is_file()]
             files = [file for file in files if not Path(file).name.startswith(".")]
         elif path.suffix == ".lst":
@@ -178,7 +232,7 @@ def blank_files(solvent: str) -> tuple[str, ...]:
 
             files = [name, *(str(source.path) for source in sources(path))]
         else:
-            files = [name] if path.is_file() else []
+            files = [name] if os.path.isfile(name) else []  # noqa: PTH113
         if not files:
             raise SpotmillError(
                 f"{solvent}: frames: {name}: no such file, or an empty folder; "

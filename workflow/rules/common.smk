@@ -1,4 +1,8 @@
-from spotmill.plan import read_plan
+import re
+
+from importlib.util import find_spec
+
+from spotmill.plan import contents, read_plan
 from spotmill.recipes import RECIPES
 from spotmill.tasks import Task
 
@@ -13,14 +17,35 @@ except SpotmillError as error:
 
 wildcard_constraints:
     dataset="|".join(PLAN.datasets),
-    crystal="|".join(PLAN.crystals),
+    crystal="|".join(map(re.escape, PLAN.crystals)),
     task="|".join(PLAN.tasks) or "(?!)",
     shard=r"[pe]\d{5}",
 
 
+def option(name, value):
+    """Return a parameter that is an option of a command with its name.
+
+    Snakemake compares the *set* of a job's parameters, without their names: of plain
+    numbers, two that trade places (or one that takes another's value) go unnoticed.
+    """
+    return [f"--{name}", value]
+
+
+def grows(amount):
+    """Return a resource function: this much at first, as much again for every further attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
 def of_dataset(key):
-    """Return an input or parameter function: a field of the dataset's row in the sheet."""
-    return lambda wildcards: getattr(PLAN.datasets[wildcards.dataset], key)
+    """Return a parameter function: an option, from the dataset's row in the sheet."""
+    return lambda wildcards: option(
+        key.replace("_", "-"), getattr(PLAN.datasets[wildcards.dataset], key)
+    )
+
+
+def given(path):
+    """Mark a file that its user keeps: its time does not matter, and it lies in no storage."""
+    return local(ancient(path))
 
 
 def concept(key):
@@ -31,14 +56,14 @@ def concept(key):
 
     def of(wildcards):
         path = PLAN.concept(wildcards.dataset, key)
-        return ancient(path) if path else []
+        return given(path) if path else []
 
     return of
 
 
 def says(key):
-    """Return a parameter function: a digest of what a concept's file says."""
-    return lambda wildcards: PLAN.digest(wildcards.dataset, key)
+    """Return a parameter function: a digest of what a concept's file says, with its name."""
+    return lambda wildcards: f"{key} {PLAN.digest(wildcards.dataset, key)}"
 
 
 def randomise_argument(wildcards):
@@ -47,18 +72,53 @@ def randomise_argument(wildcards):
 
 
 def first_frame(wildcards):
-    return PLAN.first(wildcards.shard)
+    return option("first", PLAN.first(wildcards.shard))
 
 
 def frame_count(wildcards):
-    return PLAN.count(wildcards.dataset, wildcards.shard)
+    return option("count", PLAN.count(wildcards.dataset, wildcards.shard))
 
 
 def structure_file(wildcards):
-    """The local file that a crystal names; nothing when it is fetched."""
+    """The local files that a crystal names; none when it is fetched.
+
+    Their time does not matter; `structure_says` carries what they hold.
+    """
+    return [given(file) for file in PLAN.structure_files(wildcards.crystal)]
+
+
+def remote_structure(wildcards):
+    """The file behind the http(s) address that a crystal names.
+
+    Its time does not matter; `sha256` carries what it holds.
+    """
     crystal = PLAN.crystals[wildcards.crystal]
-    files = [crystal.structure, crystal.cell_file]
-    return [file for file in files if file and not file.startswith("pdb:")]
+    if not crystal.is_remote:
+        return []
+    if find_spec("snakemake_storage_plugin_http") is None:
+        raise WorkflowError(
+            f"{crystal.structure}: an http(s) address needs Snakemake's plugin for it;"
+            " pip install snakemake-storage-plugin-http, or fetch the file and name it"
+        )
+    return ancient(storage.http(crystal.structure))
+
+
+def structure_source(wildcards, input):
+    """What the command reads: the file fetched, or what the crystal names."""
+    return input.remote or PLAN.crystals[wildcards.crystal].structure
+
+
+def sha256_argument(wildcards):
+    sha256 = PLAN.crystals[wildcards.crystal].sha256
+    return ["--sha256", sha256] if sha256 else []
+
+
+def structure_says(wildcards):
+    return f"structure {contents(PLAN.structure_files(wildcards.crystal))}"
+
+
+def measured_says(wildcards):
+    return f"measured {contents(PLAN.measured_files(wildcards.dataset))}"
 
 
 def cell_file_argument(wildcards):
@@ -66,11 +126,31 @@ def cell_file_argument(wildcards):
     return ["--cell-file", cell_file] if cell_file else []
 
 
+# Files of a shard, and of which kinds of shards: patterns, empties.
+SHARD_FILES = {
+    "results/images/peaks_water_overlay/{dataset}/{shard}.h5": "pe",
+    "results/images/peaks/{dataset}/{shard}.h5": "p",
+    "results/images/labels/{dataset}/{shard}.h5": "p",
+    "results/truth/{dataset}/{shard}.parquet": "p",
+    "results/truth/{dataset}/{shard}.frames.parquet": "p",
+}
+
+
 def of_shards(pattern, kinds):
     """Return an input function: a file for each of the dataset's shards of these kinds."""
     return lambda wildcards: [
         pattern.format(dataset=wildcards.dataset, shard=shard)
         for shard in PLAN.shards(wildcards.dataset, kinds)
+    ]
+
+
+def files_of_shards():
+    """Return the files of all shards of all datasets."""
+    return [
+        pattern.format(dataset=dataset, shard=shard)
+        for dataset in PLAN.datasets
+        for pattern, kinds in SHARD_FILES.items()
+        for shard in PLAN.shards(dataset, kinds)
     ]
 
 
@@ -84,9 +164,40 @@ def of_task(pattern):
 
 def of_first_dataset(key):
     """Return an input function: the file of a concept of the task's first dataset."""
-    return lambda wildcards: ancient(
+    return lambda wildcards: given(
         PLAN.concept(PLAN.task_datasets(wildcards.task)[0], key)
     )
+
+
+def says_of_first_dataset(key):
+    """Return a parameter function: as `says`, for the task's first dataset."""
+    return lambda wildcards: (
+        f"{key} {PLAN.digest(PLAN.task_datasets(wildcards.task)[0], key)}"
+    )
+
+
+def task_says(but=frozenset()):
+    """Return a parameter function: a digest of what a task file says, but for some keys."""
+    return lambda wildcards: f"task {PLAN.task_digest(wildcards.task, frozenset(but))}"
+
+
+def folders_of(key):
+    """Return a parameter function: the folders of an input's files, wherever they are stored."""
+    return lambda wildcards, input: [os.path.dirname(file) for file in input[key]]
+
+
+def virtual_argument(wildcards):
+    return ["--virtual"] * (PLAN.concept(wildcards.dataset, "overlays") == "virtual")
+
+
+def publication_arguments():
+    """Return who made the data and how others may use them, as arguments."""
+    said = PLAN.config.publication
+    words = ["--creator", *said.creators] if said.creators else []
+    for key in ("licence", "date", "url"):
+        if getattr(said, key):
+            words += [f"--{key}", getattr(said, key)]
+    return words
 
 
 FIGURES = ["datasets", "frames", "frame_detail", "radial_profiles"]

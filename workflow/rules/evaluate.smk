@@ -1,7 +1,7 @@
 rule evaluate:
     """Evaluate a model on test frames, beside baselines and controls."""
     input:
-        task=lambda wildcards: ancient(PLAN.task_files[wildcards.task]),
+        task=lambda wildcards: given(PLAN.task_files[wildcards.task]),
         split="results/splits/{task}.parquet",
         weights="results/models/{task}/model.safetensors",
         card="results/models/{task}/model.json",
@@ -18,14 +18,12 @@ rule evaluate:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=grows(3000),
+        runtime=grows(120),
     params:
         recipe=RECIPES["evaluate"],
-        task_says=lambda wildcards: PLAN.task_digest(wildcards.task),
-        detector_says=lambda wildcards: PLAN.digest(
-            PLAN.task_datasets(wildcards.task)[0], "detector"
-        ),
+        task_says=task_says(),
+        detector_says=says_of_first_dataset("detector"),
         model=subpath(input.weights, parent=True),
         folder=subpath(output.evaluation, parent=True),
     shell:

@@ -13,8 +13,8 @@ rule geometry:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=15,
+        mem_mb=grows(1000),
+        runtime=grows(15),
     params:
         recipe=RECIPES["geometry"],
         detector_says=says("detector"),
@@ -24,6 +24,6 @@ rule geometry:
     shell:
         r"""
         spotmill geometry --detector {input.detector:q} --beam {input.beam:q} \
-            --photon-energy {params.photon_energy} --clen {params.clen} \
+            {params.photon_energy} {params.clen} \
             --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
         """

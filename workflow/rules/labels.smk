@@ -12,13 +12,13 @@ rule labels:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=grows(1000),
+        runtime=grows(60),
     params:
         recipe=RECIPES["labels"],
-        threshold=PLAN.config.label_threshold,
+        threshold=option("threshold", PLAN.config.label_threshold),
     shell:
         r"""
-        spotmill labels --peaks {input:q} --threshold {params.threshold} --output {output:q} \
+        spotmill labels --peaks {input:q} {params.threshold} --output {output:q} \
             &>{log:q}
         """

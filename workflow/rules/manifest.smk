@@ -17,8 +17,8 @@ rule manifest:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         recipe=RECIPES["manifest"],
     shell:
@@ -32,7 +32,9 @@ rule manifest_all:
     """Put the manifests of all datasets together."""
     input:
         manifests=expand("results/manifest/{dataset}.parquet", dataset=PLAN.datasets),
-        checked=expand("results/manifest/{dataset}.checked", dataset=PLAN.datasets),
+        checked=ancient(
+            expand("results/manifest/{dataset}.checked", dataset=PLAN.datasets)
+        ),
     output:
         "results/manifest/all.parquet",
     log:
@@ -43,8 +45,8 @@ rule manifest_all:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=grows(1000),
+        runtime=grows(30),
     params:
         recipe=RECIPES["manifest"],
     shell:

@@ -16,17 +16,18 @@ rule overlay:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=grows(1000),
+        runtime=grows(60),
     params:
         recipe=RECIPES["overlay"],
         randomise_says=says("randomise"),
         randomise=randomise_argument,
-        seed=PLAN.config.seed,
+        seed=option("seed", PLAN.config.seed),
+        virtual=virtual_argument,
     shell:
         r"""
         spotmill overlay --water {input.water:q} --peaks {input.peaks:q} {params.randomise:q} \
-            --seed {params.seed} --output {output:q} &>{log:q}
+            {params.seed} {params.virtual} --output {output:q} &>{log:q}
         """
 
 
@@ -47,17 +48,18 @@ rule empty:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=60,
+        mem_mb=grows(1000),
+        runtime=grows(60),
     params:
         recipe=RECIPES["overlay"],
         randomise_says=says("randomise"),
         randomise=randomise_argument,
-        seed=PLAN.config.seed,
+        seed=option("seed", PLAN.config.seed),
+        virtual=virtual_argument,
         first=first_frame,
         frames=frame_count,
     shell:
         r"""
-        spotmill overlay --water {input.water:q} {params.randomise:q} --first {params.first} \
-            --count {params.frames} --seed {params.seed} --output {output:q} &>{log:q}
+        spotmill overlay --water {input.water:q} {params.randomise:q} {params.first} \
+            {params.frames} {params.seed} {params.virtual} --output {output:q} &>{log:q}
         """

@@ -1,7 +1,8 @@
 rule reflections:
     """Compute or convert the reflections of a crystal."""
     input:
-        structure_file,
+        local=structure_file,
+        remote=remote_structure,
     output:
         "results/reflections/{crystal}.mtz",
     log:
@@ -12,15 +13,18 @@ rule reflections:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=grows(2000),
+        runtime=grows(30),
     params:
         recipe=RECIPES["reflections"],
+        structure_says=structure_says,
         structure=lambda wildcards: PLAN.crystals[wildcards.crystal].structure,
-        d_min=lambda wildcards: PLAN.crystals[wildcards.crystal].d_min,
+        d_min=lambda wildcards: option("d-min", PLAN.crystals[wildcards.crystal].d_min),
         cell_file=cell_file_argument,
+        sha256=sha256_argument,
+        source=structure_source,
     shell:
         r"""
-        spotmill reflections {params.structure:q} --d-min {params.d_min} {params.cell_file:q} \
-            --cache results/structures --output {output:q} &>{log:q}
+        spotmill reflections {params.source:q} {params.d_min} {params.cell_file:q} \
+            {params.sha256} --cache results/structures --output {output:q} &>{log:q}
         """

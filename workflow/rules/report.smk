@@ -1,8 +1,8 @@
 rule report:
     """Make the report."""
     input:
-        config=ancient(workflow.configfiles[0]),
-        datasets=ancient(PLAN.config.datasets),
+        config=given(workflow.configfiles[0]),
+        datasets=given(PLAN.config.datasets),
         manifest="results/manifest/all.parquet",
         water=expand("results/images/water/{dataset}.h5", dataset=PLAN.datasets),
         cards=expand("results/models/{task}/model.json", task=PLAN.tasks),
@@ -35,13 +35,13 @@ rule report:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=30,
+        mem_mb=grows(3000),
+        runtime=grows(30),
     params:
         recipe=RECIPES["report"],
         config_says=PLAN.config.model_dump_json(),
-        models=expand("results/models/{task}", task=PLAN.tasks),
-        evaluations=expand("results/evaluation/{task}", task=PLAN.tasks),
+        models=folders_of("cards"),
+        evaluations=folders_of("evaluations"),
         figures=lambda wildcards, output: os.path.dirname(output.data[0]),
     shell:
         r"""

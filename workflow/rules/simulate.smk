@@ -23,10 +23,9 @@ rule simulate:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=lambda wildcards: ENGINE_MINUTES[
-            PLAN.concept(wildcards.dataset, "engine")
-        ],
+        mem_mb=grows(1000),
+        runtime=lambda wildcards, attempt: attempt
+        * ENGINE_MINUTES[PLAN.concept(wildcards.dataset, "engine")],
     params:
         recipe=RECIPES["simulate"],
         detector_says=says("detector"),
@@ -38,20 +37,20 @@ rule simulate:
         clen=of_dataset("clen"),
         first=first_frame,
         frames=frame_count,
-        seed=PLAN.config.seed,
+        seed=option("seed", PLAN.config.seed),
         engine=lambda wildcards: PLAN.config.engine_arguments(
             PLAN.concept(wildcards.dataset, "engine")
         ),
         randomise=randomise_argument,
-        min_spots=PLAN.config.hit.min_spots,
-        min_photons=PLAN.config.hit.min_photons,
+        min_spots=option("min-spots", PLAN.config.hit.min_spots),
+        min_photons=option("min-photons", PLAN.config.hit.min_photons),
     shell:
         r"""
         spotmill simulate --detector {input.detector:q} --response {input.response:q} \
             --reflections {input.reflections:q} --crystal {input.crystal:q} --beam {input.beam:q} \
-            --photon-energy {params.photon_energy} --clen {params.clen} \
-            --dataset {wildcards.dataset:q} --first {params.first} --count {params.frames} \
-            --seed {params.seed} {params.engine:q} {params.randomise:q} \
-            --min-spots {params.min_spots} --min-photons {params.min_photons} --output {output.peaks:q} \
+            {params.photon_energy} {params.clen} \
+            --dataset {wildcards.dataset:q} {params.first} {params.frames} \
+            {params.seed} {params.engine:q} {params.randomise:q} \
+            {params.min_spots} {params.min_photons} --output {output.peaks:q} \
             --truth {output.truth:q} --frames {output.frames:q} &>{log:q}
         """

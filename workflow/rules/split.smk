@@ -1,9 +1,13 @@
 rule split:
     """Assign the frames of a task's datasets to training, validation and test."""
     input:
-        task=lambda wildcards: ancient(PLAN.task_files[wildcards.task]),
+        task=lambda wildcards: given(PLAN.task_files[wildcards.task]),
         manifests=of_task("results/manifest/{dataset}.parquet"),
-        checked=of_task("results/manifest/{dataset}.checked"),
+        # To wait for, not to follow: what a check reads may change where no frame does.
+        checked=lambda wildcards: [
+            ancient(file)
+            for file in of_task("results/manifest/{dataset}.checked")(wildcards)
+        ],
     output:
         "results/splits/{task}.parquet",
     log:
@@ -14,17 +18,17 @@ rule split:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=15,
+        mem_mb=grows(1000),
+        runtime=grows(15),
     params:
         recipe=RECIPES["split"],
-        task_says=lambda wildcards: PLAN.task_digest(wildcards.task, BUT_SELECTION),
-        train=PLAN.config.split.train,
-        validation=PLAN.config.split.validation,
-        test=PLAN.config.split.test,
+        task_says=task_says(BUT_SELECTION),
+        train=option("train", PLAN.config.split.train),
+        validation=option("validation", PLAN.config.split.validation),
+        test=option("test", PLAN.config.split.test),
     shell:
         r"""
         spotmill split --task {input.task:q} --manifest {input.manifests:q} \
-            --train {params.train} --validation {params.validation} --test {params.test} \
+            {params.train} {params.validation} {params.test} \
             --output {output:q} &>{log:q}
         """

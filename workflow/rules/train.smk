@@ -1,7 +1,7 @@
 rule train:
     """Train the model of a task."""
     input:
-        task=lambda wildcards: ancient(PLAN.task_files[wildcards.task]),
+        task=lambda wildcards: given(PLAN.task_files[wildcards.task]),
         split="results/splits/{task}.parquet",
         detector=of_first_dataset("detector"),
     output:
@@ -17,16 +17,13 @@ rule train:
     # One thread: sums in another order would change the last bits of the weights.
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=120,
+        mem_mb=grows(3000),
+        runtime=grows(120),
     params:
         recipe=RECIPES["train"],
-        task_says=lambda wildcards: PLAN.task_digest(
-            wildcards.task, frozenset({"notes", "controls"})
-        ),
-        detector_says=lambda wildcards: PLAN.digest(
-            PLAN.task_datasets(wildcards.task)[0], "detector"
-        ),
+        model_recipe=lambda wildcards: PLAN.model_recipe(wildcards.task),
+        task_says=task_says({"notes", "controls"}),
+        detector_says=says_of_first_dataset("detector"),
         folder=subpath(output.weights, parent=True),
     shell:
         r"""

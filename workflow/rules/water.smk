@@ -6,7 +6,9 @@ rule water:
         beam=concept("beam"),
         solvent=concept("solvent"),
         # Measured frames are data: a new one remakes the background.
-        measured=lambda wildcards: PLAN.measured_files(wildcards.dataset),
+        measured=lambda wildcards: [
+            local(file) for file in PLAN.measured_files(wildcards.dataset)
+        ],
     output:
         "results/images/water/{dataset}.h5",
     log:
@@ -17,20 +19,21 @@ rule water:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime=15,
+        mem_mb=grows(1500),
+        runtime=grows(15),
     params:
         recipe=RECIPES["water"],
         detector_says=says("detector"),
         response_says=says("response"),
         beam_says=says("beam"),
         solvent_says=says("solvent"),
+        measured_says=measured_says,
         photon_energy=of_dataset("photon_energy"),
         clen=of_dataset("clen"),
     shell:
         r"""
         spotmill water --detector {input.detector:q} --response {input.response:q} \
             --beam {input.beam:q} --solvent {input.solvent:q} \
-            --photon-energy {params.photon_energy} --clen {params.clen} \
+            {params.photon_energy} {params.clen} \
             --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
         """

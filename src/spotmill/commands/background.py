@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from spotmill.commands.arguments import add_dataset, add_output
 from spotmill.concepts import LARGEST_SCALE, Response, Solvent
 from spotmill.errors import SpotmillError
-from spotmill.formats.frames import Header, Shard, write_shard
+from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import Geometry, parse_geometry
 from spotmill.formats.images import RawFrame, open_frames
 from spotmill.model import read_text
@@ -276,27 +276,3 @@ def make_header(dataset: str, stack: Stack, content: str, measured: dict[str, An
         parameters={"detector": stack.text, "measured": measured},
         saturation=stack.detector.saturation,
     )
-
-
-def draw_blank(stack: Shard, rng: np.random.Generator) -> NDArray[np.uint32]:
-    """Return the photons [ss, fs] of one frame of a stack of blanks, drawn evenly.
-
-    Parameters
-    ----------
-    stack
-        A shard of content "blank".
-    rng
-        The stream of the frame, by `stream(seed, dataset, index, "blank")`.
-
-    Raises
-    ------
-    SpotmillError
-        When the shard holds something else than blank frames.
-    """
-    if stack.header.content != "blank" or stack.dtype.kind != "u":
-        raise SpotmillError(
-            f"{stack.path}: holds {stack.header.content}, not blank frames; "
-            "make it with spotmill background --frames"
-        )
-    frame = stack.read(int(rng.integers(len(stack))))
-    return np.where(stack.mask, frame, 0).astype(np.uint32)

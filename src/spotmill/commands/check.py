@@ -1,145 +1,106 @@
-r"""Re-open shards and prove that everything belongs together.
+r"""Re-open files and prove that everything belongs together.
 
-Example::
+Examples::
 
+    spotmill check
     spotmill check results/manifest/02.parquet --min-photons 5 --min-spots 3
 
-For every frame of the manifests: the overlay, peaks, labels and truth exist and are whole;
-they hold the same frame of the same dataset; the overlay holds every photon of the peaks
-and none in a gap; the label is where the peaks are; the photons of the truth add up to the
-image; `n_spots` and `is_hit` follow from the truth. Prints one line a manifest.
+Without manifests it audits the results folder against the configuration: every file that a
+run makes is there and is what its list of digests says; every shard was made with what the
+configuration says now; nothing is left over. It prints one line a finding and, last, what to
+type.
+
+With manifests, for every frame of them: the overlay, peaks, labels and truth exist and are
+whole; they hold the same frame of the same dataset; the overlay holds every photon of the
+peaks and none in a gap; the label is where the peaks are; the photons of the truth add up to
+the image; `n_spots` and `is_hit` follow from the truth. It prints one line a manifest, and
+`--output` writes a list of digests of all these files, and those of `--also`, which
+`sha256sum --check` takes too.
 """
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from spotmill.commands.arguments import add_hit
+from spotmill.commands.check_frames import check_shard, wrong
 from spotmill.errors import SpotmillError
-from spotmill.formats.atomic import write_text
-from spotmill.formats.frames import Shard, check_paired
-from spotmill.formats.tables import MANIFEST, SPOTS, read_table
-
-
-def wrong(path: Path | str, what: str) -> SpotmillError:
-    """Return the error of a file that must be remade."""
-    return SpotmillError(f"{path}: {what}; delete it and run snakemake again to remake it")
+from spotmill.formats.digests import file_digest, read_digests, write_digests
+from spotmill.formats.tables import MANIFEST, read_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill check`."""
-    parser.add_argument("manifests", type=Path, nargs="+", help="manifests (.parquet)")
+    parser.add_argument("manifests", type=Path, nargs="*", help="manifests (.parquet)")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("config/config.yaml"),
+        help="configuration to audit the results against (default: %(default)s)",
+    )
     add_hit(parser)
-    parser.add_argument("--output", type=Path, help="where to write what was checked (text)")
+    parser.add_argument(
+        "--also", type=Path, nargs="+", default=[], help="further files for the list of digests"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="where to write what was checked (list of digests)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill check`."""
-    lines = []
+    if not args.manifests and not args.also:
+        if args.output:
+            raise SpotmillError("--output: goes with manifests or --also; name them")
+        from spotmill.audit.audit import audit
+
+        audit(args.config)
+        return
+    digests = {path.as_posix(): file_digest(path) for path in args.also}
+    comments = [] if args.manifests else [f"{len(digests)} files"]
     for path in args.manifests:
-        manifest = read_table(path, MANIFEST).to_pandas()
-        if manifest.empty:
-            raise wrong(path, "lists no frame")
-        if manifest.duplicated(["dataset", "index"]).any():
-            raise wrong(path, "lists a frame twice")
-        for _, frames in manifest.groupby(["overlay"], sort=True):
-            check_shard(path, frames, args.min_spots, args.min_photons)
-        counts = manifest["kind"].value_counts()
-        lines.append(
-            f"{path}: {len(manifest)} frames whole and paired ({counts.get('crystal', 0)} patterns,"
-            f" {counts.get('empty', 0)} empties, {int(manifest['is_hit'].sum())} hits)"
-        )
-        print(lines[-1])
+        comments.append(check_manifest(path, args, digests))
+        print(comments[-1])
     if args.output:
-        write_text(args.output, "\n".join(lines) + "\n")
+        write_digests(args.output, comments, digests)
 
 
-def check_shard(path: Path, frames: pd.DataFrame, min_spots: int, min_photons: int) -> None:
-    """Check the frames that one shard holds against the manifest at `path`."""
-    row = frames.iloc[0]
-    with Shard(row["overlay"]) as overlay:
-        if len(overlay) != len(frames):
-            raise wrong(overlay.path, f"holds {len(overlay)} frames, {path} lists {len(frames)}")
-        for name in ("dataset", "kind", "photon_energy", "clen"):
-            said, found = row[name], getattr(overlay.header, name)
-            if said != found:
-                raise wrong(overlay.path, f"{name} is {found!r}, {path} says {said!r}")
-        if not frames["position"].between(0, len(overlay) - 1).all():
-            raise wrong(path, f"names frames beyond the end of {overlay.path}")
-        if not np.array_equal(overlay.indices[frames["position"]], frames["index"]):
-            raise wrong(overlay.path, f"holds other frames than {path} says")
-        if row["kind"] == "empty":
-            check_empty(overlay, frames)
-            return
-        truth = read_table(row["truth"], SPOTS).to_pandas()
-        with Shard(row["peaks"]) as peaks, Shard(row["labels"]) as labels:
-            check_paired(overlay, peaks)
-            check_paired(overlay, labels)
-            check_contents(labels, peaks, overlay)
-            for _, frame in frames.iterrows():
-                check_images(frame, overlay, peaks, labels)
-                check_truth(frame, truth[truth["index"] == frame["index"]], min_spots, min_photons)
+def check_manifest(path: Path, args: argparse.Namespace, digests: dict[str, str]) -> str:
+    """Check a manifest and its shards, add the digests of all files; return what was found."""
+    listing = path.with_suffix(".checked")
+    # Workflows remove the list before they write it anew.
+    said = read_digests(listing) if listing.is_file() and listing != args.output else {}
 
+    def take(files: Iterable[Path]) -> None:
+        # Before the files are opened: what was checked is what the digest is of.
+        for file in files:
+            digests[file.as_posix()] = digest = file_digest(file)
+            if said.get(file.as_posix(), digest) != digest:
+                raise wrong(file, f"is not what {listing} lists")
 
-def check_contents(labels: Shard, peaks: Shard, overlay: Shard) -> None:
-    """Raise SpotmillError where a shard is of another content, or made from another one."""
-    for shard, content in ((labels, "labels"), (peaks, "peaks"), (overlay, "overlay")):
-        if shard.header.content != content:
-            raise wrong(shard.path, f"holds {shard.header.content}, not {content}")
-    made = dict(peaks.header.parameters)
-    for shard in (labels, overlay):
-        if shard.parameter("peaks") != made:
-            raise wrong(shard.path, f"was made from other peaks than {peaks.path}")
-
-
-def check_empty(overlay: Shard, frames: pd.DataFrame) -> None:
-    """Check empties: no crystal in truth, no photon in a gap."""
-    if frames["is_hit"].any() or frames["photons"].any():
-        raise wrong(overlay.path, "is empty, but its manifest names Bragg photons")
-    for position in range(len(overlay)):
-        check_background(overlay, position, overlay.read(position), 0)
-
-
-def check_background(overlay: Shard, position: int, image: NDArray[Any], bragg: int) -> None:
-    """Check that a frame holds its water, artefacts and Bragg photons, and none in a gap."""
-    if image[~overlay.mask].any():
-        raise wrong(overlay.path, f"frame {position} has photons in a gap")
-    saturation = overlay.header.saturation
-    saturated = saturation is not None and int(image.max()) >= saturation
-    background, stray = (
-        overlay.column(name)[position] for name in ("background_photons", "artefacts")
+    take([path])
+    manifest = read_table(path, MANIFEST).to_pandas()
+    if manifest.empty:
+        raise wrong(path, "lists no frame")
+    if manifest.duplicated(["dataset", "index"]).any():
+        raise wrong(path, "lists a frame twice")
+    for _, frames in manifest.groupby(["overlay"], sort=True):
+        take(files_of(frames))
+        check_shard(path, frames, args.min_spots, args.min_photons)
+    counts = manifest["kind"].value_counts()
+    return (
+        f"{path}: {len(manifest)} frames whole and paired ({counts.get('crystal', 0)} patterns,"
+        f" {counts.get('empty', 0)} empties, {int(manifest['is_hit'].sum())} hits)"
     )
-    photons = int(background) + int(stray) + bragg
-    if int(image.sum(dtype=np.int64)) != photons and not saturated:
-        raise wrong(overlay.path, f"frame {position} has not the {photons} photons drawn for it")
 
 
-def check_images(frame: Any, overlay: Shard, peaks: Shard, labels: Shard) -> None:
-    """Check the images of one frame against each other."""
-    position = int(frame["position"])
-    whole, signal, label = (shard.read(position) for shard in (overlay, peaks, labels))
-    threshold = labels.parameter("threshold")
-    bragg = int(signal.sum(dtype=np.int64))
-    if bragg != frame["photons"] and not peaks.column("n_saturated")[position]:
-        raise wrong(peaks.path, f"frame {position} has not the photons listed")
-    # A measured background may lack pixels that the peaks have.
-    seen = np.where(overlay.mask, signal, 0)
-    check_background(overlay, position, whole, int(seen.sum(dtype=np.int64)))
-    if (whole < seen).any():
-        raise wrong(overlay.path, f"frame {position} lacks photons of its peaks ({peaks.path})")
-    if not np.array_equal(label, signal >= threshold):
-        raise wrong(labels.path, f"frame {position} is not the label of its peaks")
-
-
-def check_truth(frame: Any, spots: pd.DataFrame, min_spots: int, min_photons: int) -> None:
-    """Check one frame's row of the manifest against its spots."""
-    path, index = frame["truth"], frame["index"]
-    if int(spots["photons"].sum()) != frame["photons"]:
-        raise wrong(path, f"frame {index} has spots of other photons than the manifest")
-    n_spots = int((spots["photons"] >= min_photons).sum())
-    if n_spots != frame["n_spots"] or (n_spots >= min_spots) != frame["is_hit"]:
-        raise wrong(path, f"frame {index} has {n_spots} spots, the manifest {frame['n_spots']}")
+def files_of(frames: pd.DataFrame) -> list[Path]:
+    """Return the files of the shard that a manifest's rows name."""
+    row = frames.iloc[0]
+    files = [Path(row[name]) for name in ("overlay", "peaks", "labels", "truth") if row[name]]
+    if row["truth"]:
+        table = Path(row["truth"]).with_suffix(".frames.parquet")
+        files += [table] if table.is_file() else []
+    return files

@@ -11,14 +11,13 @@ evaluation is still written, so that it can be looked at, but the command fails.
 """
 
 import argparse
-import json
 import logging
-import time
 from pathlib import Path
 
 from spotmill.commands.train import add_task
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
+from spotmill.formats.digests import signed_json
 from spotmill.recipes import RECIPES
 from spotmill.tasks import Task, task_name
 
@@ -41,7 +40,6 @@ def run(args: argparse.Namespace) -> None:
     from spotmill.learning.training import use_threads
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    started = time.perf_counter()
     task = Task.read(args.task)
     use_threads(args.threads)
     setup = open_task(task, args.split, args.detector, str(args.task))
@@ -61,13 +59,9 @@ def run(args: argparse.Namespace) -> None:
     network = load_network(args.model, task, str(args.task))
     evaluation, predictions = evaluate(setup, network, args.water, str(args.task))
     evaluation = {"task": task_name(args.task), **evaluation, "recipe": RECIPES["evaluate"]}
-    evaluation["seconds"] = {
-        "train": facts["seconds"],
-        "evaluate": round(time.perf_counter() - started, 1),
-    }
     with atomic(args.output / "predictions.parquet") as temporary:
-        pd.DataFrame(predictions).to_parquet(temporary, index=False)
-    write_text(args.output / "evaluation.json", json.dumps(evaluation, indent=1) + "\n")
+        pd.DataFrame(predictions).to_parquet(temporary, index=False, write_page_checksum=True)
+    write_text(args.output / "evaluation.json", signed_json(evaluation))
     problem = complaint(evaluation)
     if problem:
         raise SpotmillError(f"{args.output / 'evaluation.json'}: {problem}")

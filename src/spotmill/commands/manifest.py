@@ -22,6 +22,7 @@ from spotmill.commands.arguments import add_output
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard, check_paired
 from spotmill.formats.tables import MANIFEST, read_table, write_table
+from spotmill.overlays.opener import open_overlay
 from spotmill.recipes import RECIPES
 
 
@@ -69,7 +70,7 @@ def collect(args: argparse.Namespace) -> dict[str, Any]:
     columns: dict[str, Any] = {name: [] for name in MANIFEST.names}
     dataset = None
     for shard, path in sorted(overlays.items()):
-        with Shard(path) as overlay:
+        with open_overlay(path) as overlay:
             if dataset not in (None, overlay.header.dataset):
                 raise SpotmillError(
                     f"{path}: is of dataset {overlay.header.dataset}, not {dataset}; "

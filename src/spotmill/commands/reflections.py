@@ -5,8 +5,10 @@ pdb:1IC6, which is fetched and cached; without it, the crystal file's `structure
 """
 
 import argparse
+import hashlib
 import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spotmill.concepts import Crystal
@@ -41,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--crystal", metavar="YAML", help="crystal file whose cell and space group must agree"
     )
     parser.add_argument(
+        "--sha256", metavar="HEX", help="digest of STRUCTURE, checked before it is used"
+    )
+    parser.add_argument(
         "--cache",
         metavar="DIR",
         default="results/structures",
@@ -60,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
         raise SpotmillError("STRUCTURE: is required; name it, or a crystal file with --crystal")
     if not args.output.lower().endswith(".mtz"):
         raise SpotmillError(f"{args.output}: --output: must end in .mtz")
+    _check_source(source, args.sha256 or (crystal.sha256 if crystal else None))
     named = [source, args.output, args.hkl, args.cell_output, args.cell_file, args.crystal]
     for path in filter(None, named):
         if named.count(path) > 1:
@@ -78,6 +84,25 @@ def run(args: argparse.Namespace) -> None:
         write_cell(args.cell_output, reflections)
     # Last, as whoever finds the MTZ file takes the command for finished.
     write_mtz(args.output, reflections, history)
+
+
+def _check_source(source: str, sha256: str | None) -> None:
+    """Raise SpotmillError for a web address, or a file that has another digest than promised."""
+    if source.lower().startswith(("http://", "https://")):
+        raise SpotmillError(
+            f"{source}: is an address, which only the workflow fetches; fetch it, name its file"
+        )
+    if sha256 is None:
+        return
+    if not Path(source).is_file():
+        raise SpotmillError(f"{source}: no such file; check the name and the folder")
+    with Path(source).open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256.lower():
+        raise SpotmillError(
+            f"{source}: sha256: is {found}, not {sha256}; the file has changed or is damaged:"
+            " look at it, then correct the crystal file"
+        )
 
 
 def _d_min(args: argparse.Namespace, crystal: Crystal | None) -> float | None:

@@ -13,12 +13,11 @@ import hashlib
 import json
 import logging
 import shutil
-import time
 from pathlib import Path
 
 from spotmill.commands.arguments import whole
 from spotmill.errors import SpotmillError
-from spotmill.recipes import RECIPES
+from spotmill.recipes import MODEL_RECIPES, RECIPES
 from spotmill.splits import SIDES
 from spotmill.tasks import Task, task_name
 
@@ -27,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill train`."""
     add_task(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder of the trained model")
+    parser.add_argument(
+        "--workers",
+        type=whole("--workers", 0, 1024),
+        default=0,
+        help="further processes that read frames ahead; the model is the same (default 0)",
+    )
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +52,6 @@ def run(args: argparse.Namespace) -> None:
     from spotmill.learning.training import fit, use_threads
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    started = time.perf_counter()
     task = Task.read(args.task)
     name = task_name(args.task)
     use_threads(args.threads)
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
     checkpoints = args.output / f".checkpoints-{fingerprint(task, args)}"
     trained = fit(
         task,
-        EncodedFrames(setup.images, setup.encoder, frames.truth),
+        EncodedFrames(setup.images, setup.encoder, frames.truth, args.workers),
         (frames.rows("train"), frames.rows("validation")),
         frames.truth,
         setup.condition,
@@ -67,7 +71,6 @@ def run(args: argparse.Namespace) -> None:
     counts = {side: len(frames.rows(side)) for side in SIDES}
     datasets = sorted(set(frames.dataset.tolist()))
     facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
-    facts["seconds"] = round(time.perf_counter() - started, 1)
     save_model(args.output, facts, trained)
     for left in args.output.glob(".checkpoints-*"):
         shutil.rmtree(left)
@@ -82,5 +85,6 @@ def fingerprint(task: Task, args: argparse.Namespace) -> str:
             digest.update(path.read_bytes())
         except OSError as error:
             raise SpotmillError(f"{path}: cannot be read; check the name") from error
-    digest.update(f"{RECIPES['train']} {args.threads}".encode())
+    recipes = f"{RECIPES['train']} {MODEL_RECIPES[task.model]}"
+    digest.update(f"{recipes} {args.threads}".encode())
     return digest.hexdigest()

@@ -25,12 +25,9 @@ from spotmill.concepts import Beam, Response, Solvent
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.geom import parse_geometry
 from spotmill.model import parse_yaml, read_text
-from spotmill.physics.air import expected_air
 from spotmill.physics.artefacts import live_mask
-from spotmill.physics.geometry import Detector
-from spotmill.physics.response import detection_map
+from spotmill.physics.expected import expected_image
 from spotmill.physics.units import check_clen, check_photon_energy
-from spotmill.physics.water import expected_water
 from spotmill.recipes import RECIPES
 
 
@@ -76,27 +73,6 @@ def run(args: argparse.Namespace) -> None:
         saturation=detector.saturation,
     )
     write(args.output, header, image, detector.mask)
-
-
-def expected_image(
-    detector: Detector, response: Response, photon_energy: float, beam: Beam, solvent: Solvent
-) -> NDArray[np.float32]:
-    """Return the photons [ss, fs] of water and air that the detector counts in one shot."""
-    image = expected_water(
-        detector, photon_energy, beam.nphotons, beam.beam_radius, beam.polarisation, solvent
-    )
-    if solvent.air_upstream or solvent.air_downstream:
-        image += expected_air(
-            detector,
-            photon_energy,
-            beam.nphotons,
-            beam.polarisation,
-            solvent.air_upstream,
-            solvent.air_downstream,
-            solvent.compton,
-        )
-    image *= detection_map(detector, response, photon_energy)
-    return image
 
 
 def write(path: Path, header: Header, image: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:

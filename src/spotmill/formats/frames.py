@@ -11,8 +11,13 @@ Layout (one place; every reader and writer of shards goes through this module)::
     /entry/spotmill                 attributes: everything that made the file
 
 Pixel (ss, fs) covers [fs, fs+1) x [ss, ss+1): CrystFEL's convention, centres at +0.5.
+
+Every part carries a checksum that readers verify: chunks of data that of HDF5's fletcher32
+filter, metadata those of HDF5's own later layout, the attributes of /entry/spotmill the
+SHA-256 `header_sha256`. A byte that changes on disk is an error, never another image.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,12 +34,14 @@ from numpy.typing import NDArray
 from spotmill import __version__
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic
+from spotmill.formats.hdf5_output import Output
 from spotmill.physics.units import wavelength_from_photon_energy
 
 DATA = "/entry/data/data"
 FRAMES = "/entry/frames"
 PROVENANCE = "/entry/spotmill"
 MASK = "/entry/instrument/detector/pixel_mask"
+DIGEST = "header_sha256"
 
 
 @dataclass(frozen=True)
@@ -90,11 +97,42 @@ def write_shard(
         Frame columns, each [frame, ...], stored under /entry/frames; set others with
         `ShardWriter.set_columns` before the block ends.
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w", libver=("v110", "v110")) as file:
-        writer = ShardWriter(file, header, indices, shape, dtype, mask)
-        writer.set_columns(columns or {}, units or {})
-        yield writer
-        writer.finish()
+    with atomic(path) as temporary, Output(temporary) as output:
+        with h5py.File(output, "w", libver=("v110", "v110")) as file:
+            writer = ShardWriter(file, output, header, indices, shape, dtype, mask)
+            writer.set_columns(columns or {}, units or {})
+            yield writer
+            writer.finish()
+        output.check()
+
+
+def text(value: str) -> NDArray[np.bytes_]:
+    """Return a text of fixed length, which HDF5 keeps where its checksums reach.
+
+    Texts of variable length lie in a heap without one, where a byte that changes can make the
+    library search without end.
+    """
+    raw = value.encode()
+    return np.array(raw, dtype=h5py.string_dtype("utf-8", max(len(raw), 1)))
+
+
+def put_scalar(group: h5py.Group, name: str, value: Any) -> h5py.Dataset:
+    """Store a scalar within its object's header, whose checksum covers it."""
+    array = np.asarray(value)
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_layout(h5py.h5d.COMPACT)
+    layout.set_obj_track_times(False)
+    kind = h5py.h5t.py_create(array.dtype, logical=True)
+    space = h5py.h5s.create(h5py.h5s.SCALAR)
+    dataset = h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, layout))
+    dataset[()] = array
+    return dataset
+
+
+def header_digest(attributes: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the attributes of a shard's header, as hexadecimal digits."""
+    plain = {key: attributes[key] for key in sorted(attributes) if key not in (DIGEST, "NX_class")}
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 class ShardWriter:
@@ -103,6 +141,7 @@ class ShardWriter:
     def __init__(
         self,
         file: h5py.File,
+        output: Output,
         header: Header,
         indices: NDArray[np.int64],
         shape: tuple[int, int],
@@ -110,61 +149,65 @@ class ShardWriter:
         mask: NDArray[np.bool_],
     ) -> None:
         self._file = file
+        self._output = output
         self._indices = np.asarray(indices, dtype=np.int64)
         self._count = len(indices)
         self._done = 0
         entry = file.create_group("entry")
-        entry.attrs["NX_class"] = "NXentry"
-        entry.create_dataset("definition", data="NXmx")
+        entry.attrs["NX_class"] = text("NXentry")
+        put_scalar(entry, "definition", text("NXmx"))
         group = entry.create_group("data")
-        group.attrs["NX_class"] = "NXdata"
-        group.attrs["signal"] = "data"
+        group.attrs["NX_class"] = text("NXdata")
+        group.attrs["signal"] = text("data")
         self._data = group.create_dataset(
             "data",
             shape=(self._count, *shape),
             dtype=dtype,
             chunks=(1, *shape),
             compression=hdf5plugin.Bitshuffle(cname="lz4"),
+            fletcher32=True,
         )
-        self._data.attrs["units"] = "photons"
+        self._data.attrs["units"] = text("photons")
         frames = entry.create_group("frames")
-        frames.attrs["NX_class"] = "NXcollection"
-        frames.create_dataset("index", data=self._indices)
+        frames.attrs["NX_class"] = text("NXcollection")
+        frames.create_dataset("index", data=self._indices, chunks=True, fletcher32=True)
         self._write_instrument(entry, header, mask)
         provenance = entry.create_group("spotmill")
-        provenance.attrs["NX_class"] = "NXcollection"
-        for key, value in asdict(header).items():
-            if value is not None:
-                text = json.dumps(value, sort_keys=True) if key == "parameters" else value
-                provenance.attrs[key] = text
+        provenance.attrs["NX_class"] = text("NXcollection")
+        values = {key: value for key, value in asdict(header).items() if value is not None}
+        values["parameters"] = json.dumps(values["parameters"], sort_keys=True)
+        values[DIGEST] = header_digest(values)
+        for key, value in values.items():
+            provenance.attrs[key] = text(value) if isinstance(value, str) else value
 
     def _write_instrument(self, entry: h5py.Group, header: Header, mask: NDArray[np.bool_]) -> None:
         instrument = entry.create_group("instrument")
-        instrument.attrs["NX_class"] = "NXinstrument"
+        instrument.attrs["NX_class"] = text("NXinstrument")
         beam = instrument.create_group("beam")
-        beam.attrs["NX_class"] = "NXbeam"
-        energy = beam.create_dataset("photon_energy", data=header.photon_energy)
-        energy.attrs["units"] = "eV"
-        wavelength = beam.create_dataset(
-            "incident_wavelength", data=wavelength_from_photon_energy(header.photon_energy)
+        beam.attrs["NX_class"] = text("NXbeam")
+        energy = put_scalar(beam, "photon_energy", header.photon_energy)
+        energy.attrs["units"] = text("eV")
+        wavelength = put_scalar(
+            beam, "incident_wavelength", wavelength_from_photon_energy(header.photon_energy)
         )
-        wavelength.attrs["units"] = "angstrom"
+        wavelength.attrs["units"] = text("angstrom")
         detector = instrument.create_group("detector")
-        detector.attrs["NX_class"] = "NXdetector"
+        detector.attrs["NX_class"] = text("NXdetector")
         for name, value in {
             "distance": header.clen,
             "x_pixel_size": header.pixel_size,
             "y_pixel_size": header.pixel_size,
         }.items():
-            detector.create_dataset(name, data=value).attrs["units"] = "m"
+            put_scalar(detector, name, value).attrs["units"] = text("m")
         if header.saturation is not None:
-            detector.create_dataset("saturation_value", data=header.saturation)
+            put_scalar(detector, "saturation_value", header.saturation)
         # NXmx: 0 is a good pixel, bit 0 a gap.
         detector.create_dataset(
             "pixel_mask",
             data=np.where(mask, 0, 1).astype(np.uint32),
             chunks=mask.shape,
             compression=hdf5plugin.Bitshuffle(cname="lz4"),
+            fletcher32=True,
         )
 
     def put(self, index: int, image: NDArray[Any]) -> None:
@@ -172,6 +215,7 @@ class ShardWriter:
         if self._done >= self._count or self._indices[self._done] != index:
             raise ValueError(f"frame {index} is not the next frame of this shard")
         self._data[self._done] = image
+        self._output.check()
         self._done += 1
 
     def set_columns(
@@ -181,14 +225,40 @@ class ShardWriter:
         for name, values in columns.items():
             if len(values) != self._count:
                 raise ValueError(f"column {name} has {len(values)} values for {self._count} frames")
-            dataset = self._file[FRAMES].create_dataset(name, data=values)
+            dataset = self._file[FRAMES].create_dataset(
+                name, data=values, chunks=True, fletcher32=True
+            )
             if units and name in units:
-                dataset.attrs["units"] = units[name]
+                dataset.attrs["units"] = text(units[name])
 
     def finish(self) -> None:
         """Check that every frame was put."""
         if self._done != self._count:
             raise ValueError(f"only {self._done} of {self._count} frames were put")
+
+
+def read_header(attributes: Mapping[str, Any]) -> Header:
+    """Return the header that attributes hold.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        When they are no header, or not as they were written.
+    """
+    values: dict[str, Any] = {
+        key: value.decode() if isinstance(value, bytes) else value
+        for key, value in attributes.items()
+        if key != "NX_class"
+    }
+    for key in {"recipe", "seed", "saturation"} & values.keys():
+        values[key] = int(values[key])
+    for key in ("photon_energy", "clen", "pixel_size"):
+        values[key] = float(values[key])
+    # Shards of other writers may have none.
+    if values.pop(DIGEST, None) not in (None, header_digest(values)):
+        raise ValueError("the header is not as it was written")
+    values["parameters"] = dict(json.loads(values["parameters"]))
+    return Header(**values)
 
 
 class Shard:
@@ -213,21 +283,14 @@ class Shard:
         except OSError as error:
             raise self._broken("is not a whole HDF5 file") from error
         try:
-            attributes = dict(self._file[PROVENANCE].attrs)
-            attributes.pop("NX_class")
-            attributes["parameters"] = dict(json.loads(attributes["parameters"]))
-            for key in {"recipe", "seed", "saturation"} & attributes.keys():
-                attributes[key] = int(attributes[key])
-            for key in ("photon_energy", "clen", "pixel_size"):
-                attributes[key] = float(attributes[key])
-            self.header = Header(**attributes)
+            self.header = read_header(self._file[PROVENANCE].attrs)
             self.indices: NDArray[np.int64] = self._file[FRAMES]["index"][:]
             self._data = self._file[DATA]
             self.mask: NDArray[np.bool_] = self._file[MASK][:] == 0
             self._refuse_strangers()
             self.shape: tuple[int, int, int] = self._data.shape
             self.dtype = self._data.dtype
-        except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             self._file.close()
             raise self._broken("lacks parts of a shard") from error
         if self.shape[0] != len(self.indices) or self.shape[1:] != self.mask.shape:
@@ -264,14 +327,14 @@ class Shard:
         try:
             self._data.read_direct(image, np.s_[position])
             return image
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise self._broken(f"frame {position} cannot be decompressed") from error
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a frame column as [frame, ...]."""
         try:
             return np.asarray(self._file[FRAMES][name][:])
-        except (KeyError, OSError) as error:
+        except (KeyError, TypeError, OSError, RuntimeError) as error:
             raise self._broken(f"lacks the frame column {name!r}") from error
 
     def columns(self) -> Sequence[str]:

@@ -209,7 +209,7 @@ class _Lines:
     def take_panel(self, name: str, key: str, text: str, line: int) -> None:
         """Take in a directive of one panel."""
         if len(name.split()) != 1 or name != name.strip() or "," in name:
-            raise ValueError("a panel's name is one word without commas")
+            raise ValueError("a panel's name must be one word without commas")
         if name.startswith(("group", "rigid_group")):
             raise ValueError("a panel's name must not begin with bad, group or rigid_group")
         if name not in self.panels:
@@ -251,7 +251,7 @@ class _Lines:
     def take_bad(self, name: str, key: str, text: str, line: int) -> None:
         """Take in a directive of a bad region."""
         if len(name.split()) != 1 or name != name.strip():
-            raise ValueError("a bad region's name is one word")
+            raise ValueError("a bad region's name must be one word")
         if key not in BAD_DIRECTIVES:
             raise ValueError(
                 "is no directive of a bad region; use panel and min_/max_ with fs and ss, or x "

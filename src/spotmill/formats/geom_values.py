@@ -99,7 +99,7 @@ def parse_number(text: str) -> float:
         raise ValueError(f"{text[:40]!r} is not a number; write one such as 0.15 or 1e-3")
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:40]!r} is too large for a number")
+        raise ValueError(f"{text[:40]!r} is too large for a number; check it")
     return value
 
 

@@ -32,6 +32,7 @@ from spotmill.physics.reflections import (
     merge,
     orbit_keys,
 )
+from spotmill.plain_files import LARGEST_TEXT, check_unpacked
 
 FIRST_LINE = "CrystFEL reflection list version 2.0"
 COLUMNS = "   h    k    l                I    phase   sigma(I)   nmeas"
@@ -95,6 +96,7 @@ def read_list_text(path: str | Path) -> str:
     """Return the text of a reflection list, gzipped or not."""
     if Path(path).suffix != ".gz":
         return read_text(path)
+    check_unpacked(path, LARGEST_TEXT)
     try:
         with gzip.open(path, "rt", encoding="utf-8") as handle:
             return handle.read()
@@ -135,13 +137,15 @@ def _parse_row(line: str, where: str) -> tuple[tuple[int, int, int], float]:
     if len(fields) != len(COLUMN_NAMES):
         raise SpotmillError(
             f"{where}: has {len(fields)} columns instead of {len(COLUMN_NAMES)} "
-            f"({' '.join(COLUMN_NAMES)})"
+            f"({' '.join(COLUMN_NAMES)}); mend the line"
         )
     try:
         h, k, l = (int(field) for field in fields[:3])  # noqa: E741
         value = float(fields[3])
     except ValueError as error:
-        raise SpotmillError(f"{where}: h, k, l must be whole numbers and I a number") from error
+        raise SpotmillError(
+            f"{where}: h, k, l must be whole numbers and I a number; mend it"
+        ) from error
     if max(abs(h), abs(k), abs(l)) > LARGEST_INDEX:
         raise SpotmillError(f"{where}: index beyond {LARGEST_INDEX}; correct or remove the line")
     if not (math.isfinite(value) and value >= 0):

@@ -17,6 +17,7 @@ from spotmill.formats.images_fabio import FabioFile
 from spotmill.formats.images_hdf5 import Hdf5File, linked_files
 from spotmill.formats.images_model import FrameFile, FrameMetadata, RawFrame
 from spotmill.model import read_text
+from spotmill.plain_files import check_plain
 
 __all__ = [
     "FrameFile",
@@ -81,8 +82,7 @@ def open_file(path: str | Path, data: str | None = None) -> FrameFile:
     Raises SpotmillError as `open_frames` does.
     """
     path = Path(path)
-    if not path.is_file():
-        raise SpotmillError(f"{path}: no such file; check the name")
+    check_plain(path)
     if h5py.is_hdf5(path):
         return Hdf5File(path, data)
     if path.suffix.lower() in HDF5_SUFFIXES:
@@ -109,7 +109,7 @@ def sources(path: str | Path) -> Iterator[Source]:
     elif path.is_file():
         yield Source(path)
     else:
-        raise SpotmillError(f"{path}: no such file or folder; check the name")
+        check_plain(path)
 
 
 def _is_image_name(path: Path) -> bool:
@@ -165,14 +165,21 @@ def _entry(path: Path, number: int, line: str) -> Source:
     head, _, last = line.rpartition(" ")
     file, event = (Path(head.strip()), last) if head and "//" in last else (Path(line), None)
     # CrystFEL reads names relative to the current folder; a list also travels with its files.
-    target = next((place for place in (file, path.parent / file) if place.is_file()), None)
+    try:
+        target = next((place for place in (file, path.parent / file) if place.is_file()), None)
+    except OSError:
+        # An endless name cannot even be looked for.
+        target = None
     if target is None:
-        raise SpotmillError(f"{path}: line {number}: {file} is no file; correct the list")
+        raise SpotmillError(
+            f"{path}: line {number}: {str(file)[:200]} is no file; correct the list"
+        )
     if event is None:
         return Source(target)
     digits = event.removeprefix("//")
     if not digits.isdecimal():
         raise SpotmillError(
-            f"{path}: line {number}: event {event!r} is not of the form //3, a frame's number"
+            f"{path}: line {number}: event {event!r} is not of the form //3, a frame's number; "
+            "correct the list"
         )
     return Source(target, (int(digits),))

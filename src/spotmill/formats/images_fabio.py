@@ -1,14 +1,14 @@
 """Frames in the detectors' own formats (CBF, TIFF, EDF, MAR, ADSC, NumPy ...), by fabio."""
 
-import bz2
-import gzip
 import logging
 import struct
+import tokenize
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
 import fabio
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from spotmill.errors import SpotmillError
 from spotmill.formats.images_headers import header_metadata
 from spotmill.formats.images_model import FrameFile, RawFrame, both, check_image, unflagged
+from spotmill.plain_files import PACKED, check_plain, check_unpacked
 
 # What fabio's readers raise on damaged files; it has no error of its own.
 DAMAGE = (
@@ -27,11 +28,15 @@ DAMAGE = (
     ValueError,
     KeyError,
     IndexError,
+    NameError,
     TypeError,
     AttributeError,
     AssertionError,
     RuntimeError,
     OverflowError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
     struct.error,
     zlib.error,
     NotGoodReader,
@@ -58,6 +63,9 @@ SIGNATURES = (
     (b"\xff\xd8\xff", "picture"),
     (b"GIF8", "picture"),
 )
+CBF_SECTION, CBF_STARTER = b"--CIF-BINARY-FORMAT-SECTION--", b"\x0c\x1a\x04\xd5"
+LARGEST_CBF_HEADER = 2**20  # bytes
+
 RAW_SUFFIXES = {".f32", ".f64", ".raw", ".bin", ".dat", ".i16", ".u16", ".u32", ".i32"}
 
 
@@ -92,12 +100,24 @@ def image_kind(path: Path) -> str:
 
 
 def _first_bytes(path: Path, count: int) -> bytes:
-    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open}
+    check_plain(path)
     try:
-        with openers.get(path.suffix.lower(), open)(path, "rb") as handle:
+        with PACKED.get(path.suffix.lower(), open)(path, "rb") as handle:
             return bytes(handle.read(count))
     except (OSError, EOFError, zlib.error) as error:
         raise SpotmillError(f"{path}: cannot be read ({error}); check that it is whole") from error
+
+
+def check_cbf(path: Path) -> None:
+    """Raise SpotmillError where a CBF has no binary section: fabio looks for it without end."""
+    try:
+        with PACKED.get(path.suffix.lower(), open)(path, "rb") as handle:
+            start = handle.read(LARGEST_CBF_HEADER)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SpotmillError(f"{path}: cannot be read ({error}); check that it is whole") from error
+    section = start.find(CBF_SECTION)
+    if section < 0 or start.find(CBF_STARTER, section) < 0:
+        raise SpotmillError(f"{path}: is a CBF file without its image; check that it is whole")
 
 
 class FabioFile(FrameFile):
@@ -106,6 +126,9 @@ class FabioFile(FrameFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.kind = image_kind(path)
+        check_unpacked(path)
+        if self.kind == "cbf":
+            check_cbf(path)
         with _mending_errors(path):
             if self.kind == "marccd":
                 self._image = MarccdImage().read(str(path))
@@ -176,14 +199,33 @@ def _mending_errors(path: Path) -> Iterator[None]:
     logger.addHandler(complaints)
     logger.propagate = False
     try:
-        yield
-    except DAMAGE as error:
-        raise _damaged(path, str(error) or type(error).__name__) from error
+        with _Raised(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.removeHandler(complaints)
         logger.propagate = propagate
     if complaints.texts:
         raise _damaged(path, complaints.texts[0])
+
+
+class _Raised:
+    """Turns what fabio raises into one line; some of its readers raise a bare Exception."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None and (isinstance(error, DAMAGE) or kind is Exception):
+            raise _damaged(self.path, str(error) or type(error).__name__) from error
 
 
 def _damaged(path: Path, reason: str) -> SpotmillError:

@@ -10,6 +10,7 @@ import numpy as np
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import PROVENANCE
+from spotmill.formats.images_hdf5_links import check_links, damage
 from spotmill.formats.images_hdf5_metadata import Instrument
 from spotmill.formats.images_model import (
     LARGEST_AREA,
@@ -41,16 +42,18 @@ class Hdf5File(FrameFile):
         except OSError as error:
             raise SpotmillError(f"{path}: is not a whole HDF5 file; copy it again") from error
         try:
-            place, self._parts = find_frames(path, self._file, data)
-            self._shape = _common_shape(path, self._parts)
-            self._starts = np.cumsum([0, *(_frames(part) for part in self._parts)])
-            if not len(self):
-                raise SpotmillError(f"{path}: holds 0 frames; give a file with frames")
-            self._instrument = Instrument(self._file, place, len(self))
+            with damage(path):
+                check_links(path, self._file)
+                place, self._parts = find_frames(path, self._file, data)
+                self._shape = _common_shape(path, self._parts)
+                self._starts = np.cumsum([0, *(_frames(part) for part in self._parts)])
+                if not len(self):
+                    raise SpotmillError(f"{path}: holds 0 frames; give a file with frames")
+                self._instrument = Instrument(self._file, place, len(self))
+                self._is_ours = PROVENANCE in self._file
         except SpotmillError:
             self._file.close()
             raise
-        self._is_ours = PROVENANCE in self._file
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -63,14 +66,10 @@ class Hdf5File(FrameFile):
     def _read(self, event: int) -> RawFrame:
         part = int(np.searchsorted(self._starts, event, side="right")) - 1
         dataset = self._parts[part]
-        try:
+        with damage(self.path, f"event {event} "):
             array = dataset[event - self._starts[part]] if dataset.ndim > 2 else dataset[()]
             metadata = self._instrument.metadata(event)
             declared = self._instrument.live(event, self._shape)
-        except (OSError, KeyError) as error:
-            raise SpotmillError(
-                f"{self.path}: event {event} cannot be read ({error}); check that it is whole"
-            ) from error
         image = check_image(self.path, np.asarray(array).reshape(self._shape))
         largest = image.dtype.kind == "u" and not self._is_ours
         if largest and metadata.saturation == np.iinfo(image.dtype).max:
@@ -97,7 +96,7 @@ def find_frames(path: Path, file: h5py.File, data: str | None) -> tuple[str, lis
         if found:
             return place, found
     array = _only_array(path, file)
-    return array.name, [array]
+    return str(array.name), [array]
 
 
 def _nexus_places(file: h5py.File) -> list[str]:
@@ -222,12 +221,13 @@ def linked_files(path: Path) -> set[Path]:
     """Return the files that a master takes its frames from (none for other files)."""
     linked: set[Path] = set()
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r") as file, damage(path):
+            check_links(path, file)
             for place in dict.fromkeys([*CXI_DATA, *_nexus_places(file), *BARE_DATA]):
                 parent = file.get(place.rpartition("/")[0] or "/")
                 for group in (file.get(place), parent):
                     linked |= _links_of(group)
-    except OSError:
+    except (OSError, SpotmillError):
         # A damaged file links to nothing; whoever reads its frames gets the message.
         return set()
     return {(path.parent / name).resolve() for name in linked if name != "."}

@@ -9,6 +9,8 @@ from spotmill.errors import SpotmillError
 from spotmill.model import read_text
 from spotmill.physics.orientations import unit_quaternion
 
+LARGEST = 10.0
+
 
 def read_orientations(path: str | Path, count: int) -> NDArray[np.float64]:
     """Read `count` quaternions, [count, 4]; blank lines and lines with # are passed over.
@@ -31,6 +33,8 @@ def read_orientations(path: str | Path, count: int) -> NDArray[np.float64]:
             raise SpotmillError(f"{where}: is not four numbers w x y z; correct it") from error
         if len(values) != 4:
             raise SpotmillError(f"{where}: has {len(values)} numbers; give four, w x y z")
+        if not (np.abs(values) <= LARGEST).all():
+            raise SpotmillError(f"{where}: is no unit quaternion; give numbers of -1 to 1")
         found.append(unit_quaternion(values, where))
     if len(found) != count:
         raise SpotmillError(

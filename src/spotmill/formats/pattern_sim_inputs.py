@@ -13,7 +13,10 @@ from spotmill.errors import SpotmillError
 from spotmill.formats.cell import read_cell
 from spotmill.formats.hkl import read_list_text
 from spotmill.model import read_text
-from spotmill.physics.reflections import Cell
+from spotmill.physics.reflections import LARGEST_INDEX, Cell
+
+# Sums and products of such numbers stay in the floating range.
+LARGEST = 1e100
 
 SPECTRUM_HEADER = "# energy/keV current/A"
 
@@ -24,6 +27,7 @@ BEAM_KEYS = {
     "beam/fluence": "nphotons",
     "beam/radius": "beam_radius",
 }
+LARGEST_STREAM = 2**36  # bytes
 BEAM_KEYS_WITHOUT_EFFECT = ("beam/divergence", "profile_radius")
 
 FLOAT = r"([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)"
@@ -90,7 +94,9 @@ def _reflection(line: str, where: str) -> tuple[int, int, int, float, float]:
         phase = float("nan") if words[4] == "-" else float(words[4])
     except (ValueError, IndexError) as error:
         raise SpotmillError(f"{where}: is not 'h k l I phase ...'; correct it") from error
-    if not 0 <= intensity < float("inf"):
+    if max(abs(h), abs(k), abs(l)) > LARGEST_INDEX:
+        raise SpotmillError(f"{where}: index beyond {LARGEST_INDEX}; correct or remove the line")
+    if not 0 <= intensity < LARGEST:
         raise SpotmillError(f"{where}: intensity {words[3]}: must be 0 or more; set it to 0")
     return h, k, l, intensity, phase
 
@@ -161,12 +167,13 @@ def stream_axes(path: str | Path) -> Iterator[NDArray[np.float64]]:
     """Yield a*, b*, c* [3, 3] in 1/Å of the first crystal of each chunk of a CrystFEL stream."""
     rows: dict[str, list[float]] = {}
     fresh = False
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, LARGEST_STREAM).splitlines(), start=1):
         if line.startswith("----- Begin chunk"):
             fresh, rows = True, {}
         found = STREAM_AXIS.match(" ".join(line.split()))
         if fresh and found:
-            rows[found.group(1)] = [float(word) / 10 for word in found.groups()[1:]]
+            axis = numbers(" ".join(found.groups()[1:]), 3, f"{path}: line {number}")
+            rows[found.group(1)] = [value / 10 for value in axis]
         if fresh and len(rows) == 3:
             fresh = False
             axes = np.array([rows["astar"], rows["bstar"], rows["cstar"]])
@@ -192,6 +199,6 @@ def numbers(text: str, count: int, where: str) -> list[float]:
         raise SpotmillError(
             f"{where}: {text.strip()!r} is not {count} number(s); correct it"
         ) from error
-    if len(values) != count or not np.isfinite(values).all():
+    if len(values) != count or not (np.abs(values) <= LARGEST).all():
         raise SpotmillError(f"{where}: {text.strip()!r} is not {count} number(s); correct it")
     return values

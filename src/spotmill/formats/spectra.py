@@ -11,6 +11,9 @@ from spotmill.physics.spectrum import Tabulated, tabulated
 # CrystFEL's own header; its energies are in keV.
 CRYSTFEL_HEADER = "# energy/keV current/A"
 
+# Sums of such densities stay in the floating range.
+LARGEST = 1e100
+
 
 def read_spectrum(path: str | Path) -> Tabulated:
     """Read a spectrum: photon energy in eV and density, separated by blanks or a comma.
@@ -37,6 +40,11 @@ def read_spectrum(path: str | Path) -> Tabulated:
                 f"{path}: line {number}: is not two numbers, photon energy (eV) and "
                 "density; correct it"
             ) from error
+        if not (abs(energy) <= LARGEST and abs(density) <= LARGEST):
+            raise SpotmillError(
+                f"{path}: line {number}: {line.strip()[:60]!r} is not finite, or too large to be "
+                "meant; correct it"
+            )
         rows.append((energy * unit, density))
     table = np.array(rows, dtype=np.float64).reshape(-1, 2)
     try:

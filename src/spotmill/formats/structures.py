@@ -6,9 +6,11 @@ import gemmi
 
 from spotmill.errors import SpotmillError
 from spotmill.physics.reflections import find_space_group
+from spotmill.plain_files import check_plain, check_unpacked
 
 PDB_SUFFIXES = (".pdb", ".ent")
 CIF_SUFFIXES = (".cif", ".mmcif")
+LARGEST_STRUCTURE = 2**30  # bytes, unpacked
 
 
 def read_structure(path: str | Path) -> gemmi.Structure:
@@ -25,15 +27,17 @@ def read_structure(path: str | Path) -> gemmi.Structure:
         raise SpotmillError(
             f"{path}: is not a structure by its name; use .pdb, .ent, .cif or .mmcif"
         )
-    if not Path(path).is_file():
-        raise SpotmillError(f"{path}: no such file; check the name and the folder")
+    check_plain(path, LARGEST_STRUCTURE)
+    check_unpacked(path, LARGEST_STRUCTURE)
     kind = gemmi.CoorFormat.Pdb if suffix in PDB_SUFFIXES else gemmi.CoorFormat.Mmcif
     try:
         structure = gemmi.read_structure(str(path), merge_chain_parts=False, format=kind)
+        _check(structure, path)
+    except UnicodeDecodeError as error:
+        raise SpotmillError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
     except (RuntimeError, ValueError, OSError, IndexError) as error:
         reason = (str(error).splitlines() or ["damaged"])[0].removeprefix(f"{path}:").strip()
         raise SpotmillError(f"{path}: cannot be read ({reason}); check the file") from error
-    _check(structure, path)
     return structure
 
 

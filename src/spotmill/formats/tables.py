@@ -108,7 +108,10 @@ def open_table(
 ) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Yield a function that appends rows to a Parquet table; the table appears when all are in."""
     stored = schema.with_metadata({"spotmill": json.dumps(provenance or {}, sort_keys=True)})
-    with atomic(path) as temporary, pq.ParquetWriter(temporary, stored, compression="zstd") as file:
+    with (
+        atomic(path) as temporary,
+        pq.ParquetWriter(temporary, stored, compression="zstd", write_page_checksum=True) as file,
+    ):
 
         def append(columns: Mapping[str, Any]) -> None:
             file.write_table(pa.table(dict(columns), schema=stored))
@@ -138,12 +141,13 @@ def read_table(path: str | Path, schema: pa.Schema) -> pa.Table:
     if not Path(path).is_file():
         raise SpotmillError(f"{path}: no such table; remake it (name it to snakemake)")
     try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table = pq.read_table(path, page_checksum_verification=True)
+        names = table.column_names
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise SpotmillError(
             f"{path}: is not a whole Parquet file; delete it and run snakemake again"
         ) from error
-    missing = [name for name in schema.names if name not in table.column_names]
+    missing = [name for name in schema.names if name not in names]
     if missing:
         raise SpotmillError(f"{path}: lacks the column {missing[0]!r}; remake it")
     try:

@@ -1,7 +1,6 @@
 """Which frames make a batch, in which order."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from spotmill.learning.encoders import EncodedFrames
+from spotmill.learning.streams import as_it_is
 
 
 class InOrder(Sampler[int]):
@@ -16,10 +16,22 @@ class InOrder(Sampler[int]):
 
     def __init__(self, rows: NDArray[np.int64]) -> None:
         self._rows: Sequence[int] = rows.tolist()
+        self._expect: Callable[[Sequence[int]], None] | None = None
+
+    def tell(self, expect: Callable[[Sequence[int]], None]) -> None:
+        """Name who is told all rows in their order whenever they are about to be yielded."""
+        self._expect = expect
+
+    def order(self) -> Sequence[int]:
+        """Return the rows in the order in which they come."""
+        return self._rows
 
     def __iter__(self) -> Iterator[int]:
         """Yield the rows."""
-        return iter(self._rows)
+        order = self.order()
+        if self._expect is not None:
+            self._expect(order)
+        return iter(order)
 
     def __len__(self) -> int:
         """Return their number."""
@@ -37,19 +49,19 @@ class Shuffled(InOrder):
         """Take the order of this epoch; Lightning calls it."""
         self._epoch = epoch
 
-    def __iter__(self) -> Iterator[int]:
-        """Yield the rows, shuffled."""
+    def order(self) -> Sequence[int]:
+        """Return the rows, shuffled over all shards."""
         rng = np.random.default_rng([self._seed, self._epoch])
-        return iter([self._rows[place] for place in rng.permutation(len(self._rows))])
+        return [self._rows[place] for place in rng.permutation(len(self._rows))]
 
 
 def loader(
     frames: EncodedFrames, rows: InOrder, batch_size: int
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return batches of rows; they come from `EncodedFrames` whole, so nothing is collated."""
+    """Return batches of rows; they come from `EncodedFrames` whole, so nothing is collated.
+
+    The frames learn beforehand in which order they will be asked for, so that their workers
+    can read ahead.
+    """
+    rows.tell(frames.expect)
     return DataLoader(frames, batch_size=batch_size, sampler=rows, collate_fn=as_it_is)
-
-
-def as_it_is(batch: Any) -> Any:
-    """Return what it is given."""
-    return batch

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic
-from spotmill.tasks import Plateau
+from spotmill.tasks import EarlyStopping, Plateau
 
 CHECKPOINT = "last.ckpt"
 
@@ -68,6 +68,44 @@ class Record(Callback):
         self.rows = list(state_dict["rows"])
         self.best = dict(state_dict["best"])
         self.best_epoch = int(state_dict["best_epoch"])
+
+
+class Patience(Callback):
+    """Stops training that no longer gets better.
+
+    Lightning's own looks after all other callbacks, so a checkpoint misses the last look, and
+    it does not keep that it said stop: a resumed run would go on for one epoch more.
+    """
+
+    def __init__(self, limits: EarlyStopping) -> None:
+        self._limits = limits
+        self._best = math.inf
+        self._waited = 0
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Say stop again where a checkpoint was the last."""
+        self._stop(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Look at the validation loss."""
+        loss = float(trainer.callback_metrics["validation_loss"])
+        if loss < self._best - self._limits.min_delta:
+            self._best, self._waited = loss, 0
+        else:
+            self._waited += 1
+        self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        if self._waited >= self._limits.patience:
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
+        return {"best": self._best, "waited": self._waited}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what a checkpoint kept."""
+        self._best, self._waited = float(state_dict["best"]), int(state_dict["waited"])
 
 
 class Schedule(Callback):

@@ -15,13 +15,12 @@ from torch.utils.data import Dataset
 from spotmill.errors import SpotmillError
 from spotmill.formats.geom import read_geometry
 from spotmill.learning.frames import Images
+from spotmill.learning.streams import Encoded, Stream
 from spotmill.physics.geometry import Detector, pixel_positions
 from spotmill.tasks import Input
 
 # Encoded frames kept in memory by one data set; further ones are read anew in every epoch.
-KEPT_BYTES = 1_500_000_000
-
-Encoded = tuple[NDArray[Any], ...]
+KEPT_BYTES = 1_000_000_000
 
 
 class Encoder(Protocol):
@@ -94,7 +93,7 @@ class WholeFrame:
 
     def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
         """Return pixel numbers and photons of the (binned) pixels that are not 0."""
-        flat = np.flatnonzero(np.where(mask, image, 0))
+        flat = np.flatnonzero((image != 0) & mask)
         photons = image.ravel()[flat]
         if self._bin > 1:
             ss, fs = np.divmod(flat, image.shape[1])
@@ -133,12 +132,25 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
         Where frames come from.
     truth
         [n] int64, number of the class of each.
+    workers
+        Processes that read ahead; 0 reads each frame when it is asked for. The tensors are
+        the same.
+    room
+        Bytes of encoded frames to keep at most.
     """
 
-    def __init__(self, images: Images, encoder: Encoder, truth: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        images: Images,
+        encoder: Encoder,
+        truth: NDArray[np.int64],
+        workers: int = 0,
+        room: int = KEPT_BYTES,
+    ) -> None:
         self._images, self._encoder, self._truth = images, encoder, truth
         self._kept: dict[int, Encoded] = {}
-        self._room = KEPT_BYTES
+        self._room = self._most = room
+        self._stream = Stream(images, encoder, workers) if workers else None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -153,18 +165,24 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
 
     def relabel(self, truth: NDArray[np.int64]) -> "EncodedFrames":
         """Return the same encoded frames under other classes."""
-        other = EncodedFrames(self._images, self._encoder, truth)
-        other._kept, other._room = dict(self._kept), self._room
+        other = EncodedFrames(self._images, self._encoder, truth, room=self._most)
+        other._kept, other._room, other._stream = dict(self._kept), self._room, self._stream
         return other
 
     def inputs(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the tensors of some frames, stacked."""
+        self.expect(rows.tolist())
         return self._encoder.batch([self._encoded(row) for row in rows.tolist()])
 
     def forget(self) -> None:
         """Give the memory of the encoded frames back."""
         self._kept.clear()
-        self._room = KEPT_BYTES
+        self._room = self._most
+
+    def expect(self, rows: Sequence[int]) -> None:
+        """Let the workers read ahead the frames that will be asked for in this order."""
+        if self._stream is not None:
+            self._stream.start([row for row in rows if row not in self._kept])
 
     def _keep(self, number: int, encoded: Encoded) -> None:
         size = sum(array.nbytes for array in encoded)
@@ -175,7 +193,9 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
     def _encoded(self, number: int) -> Encoded:
         encoded = self._kept.get(number)
         if encoded is None:
-            encoded = self._encoder.encode(*self._images.read(number))
+            encoded = self._stream.take(number) if self._stream is not None else None
+            if encoded is None:
+                encoded = self._encoder.encode(*self._images.read(number))
             self._keep(number, encoded)
         return encoded
 

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
 from spotmill.formats.tables import SPLIT, read_table
+from spotmill.overlays.opener import open_overlay
 from spotmill.physics.photons import PhotonSampler, stream
 from spotmill.splits import SIDES
 from spotmill.tasks import TRUTH, Task
 
-# Shards kept open at once; each costs a file handle and a mask.
-OPEN_SHARDS = 16
+# Shards kept open at once; each costs a file handle, and those of one detector share a mask.
+OPEN_SHARDS = 128
+KEPT_MASKS = 8
 
 
 class Images(Protocol):
@@ -106,11 +108,19 @@ def read_frames(path: str | Path, task: Task) -> Frames:
 
 
 class FrameFiles:
-    """Reads frames from their shards, and checks that each is the frame its identity names."""
+    """Reads frames from their shards, and checks that each is the frame its identity names.
+
+    Another process that is given it opens the shards anew.
+    """
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
         self._shards: OrderedDict[str, Shard] = OrderedDict()
+        self._masks: list[NDArray[np.bool_]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files out."""
+        return {"_frames": self._frames, "_shards": OrderedDict(), "_masks": []}
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -143,11 +153,20 @@ class FrameFiles:
 
     def _shard(self, path: str) -> Shard:
         if path not in self._shards:
-            self._shards[path] = Shard(path)
+            shard = self._shards[path] = open_overlay(path)
+            shard.mask = self._shared(shard.mask)
             if len(self._shards) > OPEN_SHARDS:
                 self._shards.popitem(last=False)[1].close()
         self._shards.move_to_end(path)
         return self._shards[path]
+
+    def _shared(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return the same array for masks that are equal."""
+        for known in self._masks:
+            if np.array_equal(known, mask):
+                return known
+        self._masks = [mask, *self._masks[: KEPT_MASKS - 1]]
+        return mask
 
     def close(self) -> None:
         """Close all shards."""

@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
-from spotmill.formats.frames import Shard
 from spotmill.formats.tables import provenance
 from spotmill.learning.encoders import Encoder, View, read_view
 from spotmill.learning.frames import FrameFiles, Frames, read_frames
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
+from spotmill.overlays.opener import open_overlay
 from spotmill.tasks import Task, task_name
 
 
@@ -53,7 +53,7 @@ def open_task(task: Task, split: Path, geometry: Path, source: str) -> Setup:
     """
     frames = read_frames(split, task)
     check_split(split, task_name(source))
-    with Shard(str(frames.overlay[0])) as shard:
+    with open_overlay(str(frames.overlay[0])) as shard:
         view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
     module = model_module(task.model)
     settings = module.Settings.parse(task.settings, f"{source}: settings")

@@ -1,6 +1,7 @@
 """Model folders: weights as safetensors, card as JSON, history as CSV; nothing is unpickled."""
 
 import csv
+import hashlib
 import io
 import json
 from dataclasses import asdict
@@ -15,10 +16,11 @@ from torch import nn
 from spotmill import __version__
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
+from spotmill.formats.digests import file_digest, is_altered, signed_json
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.training import Trained, build_network
 from spotmill.model import Model, first_problem, read_text
-from spotmill.recipes import RECIPES
+from spotmill.recipes import MODEL_RECIPES, RECIPES
 from spotmill.tasks import Task
 
 WEIGHTS, CARD, HISTORY = "model.safetensors", "model.json", "history.csv"
@@ -39,7 +41,6 @@ class Figures(Model):
     """What evaluation takes from a card besides the task."""
 
     dimensions: Sizes
-    seconds: float = Field(ge=0)
 
 
 def card(
@@ -63,6 +64,7 @@ def card(
         "epochs_run": len(trained.history),
         "best_epoch": trained.best_epoch,
         "recipe": RECIPES["train"],
+        "model_recipe": MODEL_RECIPES[task.model],
         "version": __version__,
     }
 
@@ -71,14 +73,16 @@ def save_model(folder: Path, facts: dict[str, Any], trained: Trained) -> None:
     """Write a model folder; the card comes last, so a folder with a card is whole."""
     state = {key: value.contiguous() for key, value in trained.network.state_dict().items()}
     try:
+        weights = safetensors.torch.save(state)
         with atomic(folder / WEIGHTS) as temporary:
-            safetensors.torch.save_file(state, temporary)
+            temporary.write_bytes(weights)
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(trained.history[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(trained.history)
         write_text(folder / HISTORY, text.getvalue())
-        write_text(folder / CARD, json.dumps(facts, indent=1) + "\n")
+        facts = facts | {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+        write_text(folder / CARD, signed_json(facts))
     except BaseException:
         for name in (WEIGHTS, HISTORY, CARD):
             (folder / name).unlink(missing_ok=True)
@@ -105,6 +109,8 @@ def load_card(folder: Path) -> dict[str, Any]:
     except ValidationError as error:
         problem = first_problem(error, Figures)
         raise SpotmillError(f"{path}: {problem}; train the model again") from error
+    if is_altered(path.read_bytes()):
+        raise SpotmillError(f"{path}: is not as training wrote it; train the model again")
     return facts
 
 
@@ -134,6 +140,8 @@ def load_network(folder: Path, task: Task, source: str) -> nn.Module:
         raise SpotmillError(f"{path}: no such file; train the model again") from error
     except (safetensors.SafetensorError, RuntimeError, OSError) as error:
         raise SpotmillError(f"{path}: does not hold this model; train it again") from error
+    if facts.get("weights_sha256") not in (None, file_digest(path)):
+        raise SpotmillError(f"{path}: is not the file that training wrote; train the model again")
     if not all(value.isfinite().all() for value in weights.values()):
         raise SpotmillError(f"{path}: holds weights that are not finite; train the model again")
     return network.eval()

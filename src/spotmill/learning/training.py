@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torchmetrics import MeanMetric
 
 from spotmill.errors import SpotmillError
 from spotmill.learning.batches import InOrder, Shuffled, loader
-from spotmill.learning.callbacks import Checkpoints, Record, Schedule, resume_point
+from spotmill.learning.callbacks import Checkpoints, Patience, Record, Schedule, resume_point
 from spotmill.learning.encoders import EncodedFrames
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
@@ -106,13 +106,7 @@ def fit(
     record = Record(source)
     callbacks: list[Callback] = [record]
     if task.early_stopping:
-        callbacks.append(
-            EarlyStopping(
-                "validation_loss",
-                min_delta=task.early_stopping.min_delta,
-                patience=task.early_stopping.patience,
-            )
-        )
+        callbacks.append(Patience(task.early_stopping))
     if task.schedule:
         callbacks.append(Schedule(task.schedule))
     state = resume_point(checkpoints) if checkpoints else None
@@ -233,6 +227,8 @@ class quiet(warnings.catch_warnings):
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         # Encoded frames lie in memory: worker processes would only copy them.
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # One process is meant, on a machine with SLURM too.
+        warnings.filterwarnings("ignore", ".*`srun` command is available.*")
         # Lightning 2.6 asks torch for a name that torch 2.13 is about to drop.
         warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\).*")
         return entered

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import ConfigDict, Field
 
 from spotmill.errors import SpotmillError
+from spotmill.formats.digests import is_altered
 from spotmill.model import Model, read_text
 
 Interval = tuple[float, float]
@@ -99,7 +100,6 @@ class Evaluation(Stored):
     controls: list[Control]
     worst: list[Worst]
     notes: list[str]
-    seconds: dict[str, float]
     threshold: float | None = None
 
     @property
@@ -163,7 +163,8 @@ def read_tasks(evaluations: Sequence[Path], models: Sequence[Path]) -> list[Task
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds one object."""
     try:
-        values = json.loads(read_text(path))
+        text = read_text(path)
+        values = json.loads(text)
     except json.JSONDecodeError as error:
         raise SpotmillError(f"{path}: line {error.lineno}: is not valid JSON; remake it") from error
     except (ValueError, RecursionError) as error:
@@ -172,6 +173,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict):
         raise SpotmillError(f"{path}: does not hold one JSON object; remake it")
+    if is_altered(text.encode()):
+        raise SpotmillError(f"{path}: is not as it was written; remake it")
     return values
 
 

@@ -18,6 +18,7 @@ from spotmill.formats.frames import Shard
 from spotmill.formats.geom import read_geometry
 from spotmill.formats.tables import MANIFEST, SPOTS, read_table
 from spotmill.model import read_text
+from spotmill.overlays.opener import open_overlay
 from spotmill.physics.geometry import Detector
 from spotmill.report.evaluations import Task, read_tasks
 
@@ -137,7 +138,7 @@ def read_inputs(
 
 def read_frame(row: pd.Series) -> Image:
     """Return the overlay of a manifest row; raise SpotmillError where it is not that frame."""
-    with Shard(row["overlay"]) as shard:
+    with open_overlay(row["overlay"]) as shard:
         return _image(shard, row)
 
 
@@ -145,7 +146,7 @@ def read_frames(rows: pd.DataFrame) -> Iterator[NDArray[Any]]:
     """Yield the overlays [ss, fs] of manifest rows, each file opened once in a row."""
     for path, part in rows.groupby("overlay", sort=False):
         with ExitStack() as stack:
-            shard = stack.enter_context(Shard(str(path)))
+            shard = stack.enter_context(open_overlay(str(path)))
             for _, row in part.iterrows():
                 yield _image(shard, row).photons
 

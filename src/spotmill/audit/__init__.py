@@ -1,0 +1,1 @@
+"""A results folder held against the configuration."""

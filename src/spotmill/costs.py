@@ -1,0 +1,237 @@
+"""What a job will cost: seconds of a core and bytes, from earlier runs or typical figures."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+from spotmill.errors import SpotmillError
+from spotmill.formats.geom import read_geometry
+from spotmill.pending import Job
+from spotmill.plan import Plan
+
+SHARD_RULES = ("simulate", "overlay", "empty", "labels")
+DATASET_RULES = (*SHARD_RULES, "water", "geometry", "manifest", "check")
+TASK_RULES = ("split", "train", "evaluate")
+
+# Typical figures, of one core of a laptop and the shipped configuration: seconds to start,
+# and seconds a unit (see `units`); of images, for a million pixels.
+START = 2.0
+PER_MEGAPIXEL = {
+    "simulate": 0.0014,
+    "overlay": 0.004,
+    "empty": 0.003,
+    "labels": 0.0015,
+    "water": 1.0,
+    "check": 0.003,
+}
+ENGINES = {"integrated": 0.0014, "lattice": 0.6, "crystfel": 120.0}  # simulate, by engine
+PER_UNIT = {"train": 0.004, "evaluate": 0.008, "report": 0.02}
+
+# Typical bytes of a frame, for a million pixels, and of the whole of other files.
+FRAME_BYTES = {
+    "peaks": 12_000,
+    "peaks_water_overlay": 50_000,
+    "labels": 9_000,
+    "water": 2_400_000,
+}
+TRUTH_BYTES = 3_000  # of each of the two tables of a frame
+FILE_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What jobs cost: seconds of one core; bytes written, and those of files replaced."""
+
+    seconds: float = 0.0
+    bytes: float = 0.0
+    replaced: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        """Return both together."""
+        return Cost(
+            self.seconds + other.seconds,
+            self.bytes + other.bytes,
+            self.replaced + other.replaced,
+        )
+
+
+@dataclass
+class Costs:
+    """Estimates the cost of jobs of a plan.
+
+    `before` is how many frames each shard holds now, by dataset; `other_engine` names the
+    datasets whose engine changes, so that its earlier times tell nothing; `measured` counts
+    the jobs whose time comes from earlier runs, and those from typical figures.
+    """
+
+    plan: Plan
+    before: dict[str, dict[str, int]]
+    other_engine: frozenset[str] = frozenset()
+    measured: Counter[bool] = field(default_factory=Counter)
+
+    def of(self, job: Job) -> Cost:
+        """Return the cost of a job."""
+        if job.rule == "all":
+            return Cost()
+        seconds = self._measured_seconds(job)
+        self.measured[seconds is not None] += 1
+        if seconds is None:
+            seconds = self._typical_seconds(job)
+        existing = [Path(name) for name in job.outputs if Path(name).is_file()]
+        return Cost(
+            seconds * job.threads,
+            sum(self._bytes(name, job) for name in job.outputs),
+            sum(path.stat().st_size for path in existing),
+        )
+
+    def units(self, rule: str, wildcards: dict[str, str], now: bool = True) -> float:
+        """Return the size of a job, now or when it last ran: frames; with epochs, in training."""
+        dataset, task = wildcards.get("dataset"), wildcards.get("task")
+        if rule in SHARD_RULES and dataset:
+            shard = wildcards["shard"]
+            return self.plan.count(dataset, shard) if now else self._held(dataset).get(shard, 0)
+        if rule in ("manifest", "check") and dataset:
+            return self._frames(dataset, now)
+        if task:
+            frames = sum(self._frames(name, now) for name in self.plan.task_datasets(task))
+            return frames * (self.plan.tasks[task].epochs if rule != "split" else 1)
+        if rule in ("manifest_all", "report"):
+            return sum(self._frames(name, now) for name in self.plan.datasets)
+        return 1
+
+    def _held(self, dataset: str) -> dict[str, int]:
+        return self.before.get(dataset, {})
+
+    def _frames(self, dataset: str, now: bool) -> int:
+        if now:
+            return sum(self.plan.n_frames(dataset, kind) for kind in "pe")
+        return sum(self._held(dataset).values())
+
+    def _measured_seconds(self, job: Job) -> float | None:
+        """Return the time from benchmarks of the same dataset or task, else of its like."""
+        own = next(iter(job.wildcards.values()), "")
+        places = [own]
+        if job.rule in DATASET_RULES:
+            places += self.plan.datasets
+        if job.rule == "simulate":
+            engine = self.plan.concept(own, "engine")
+            places = [
+                name
+                for name in places
+                if name not in self.other_engine and self.plan.concept(name, "engine") == engine
+            ]
+        for place in dict.fromkeys(places):
+            rate = self._rate(job.rule, place)
+            if rate is not None:
+                return rate * self.units(job.rule, job.wildcards)
+        return None
+
+    def _rate(self, rule: str, place: str) -> float | None:
+        """Return seconds a unit from the benchmarks of a dataset or task."""
+        seconds = units = 0.0
+        for took, shard in benchmarks(rule, place):
+            kind = "dataset" if rule in DATASET_RULES else "task" if rule in TASK_RULES else ""
+            size = self.units(rule, {kind: place, "shard": shard}, now=False)
+            if size:
+                seconds += took
+                units += size
+        return seconds / units if units else None
+
+    def _typical_seconds(self, job: Job) -> float:
+        units = self.units(job.rule, job.wildcards)
+        dataset = job.wildcards.get("dataset")
+        if dataset is None or job.rule not in PER_MEGAPIXEL:
+            return START + units * PER_UNIT.get(job.rule, 0.0)
+        figure = PER_MEGAPIXEL[job.rule]
+        if job.rule == "simulate":
+            figure = ENGINES[self.plan.concept(dataset, "engine")]
+        return START + units * figure * self._megapixels(dataset)
+
+    def _megapixels(self, dataset: str) -> float:
+        row = self.plan.datasets[dataset]
+        return megapixels(self.plan.concept(dataset, "detector"), row.clen, row.photon_energy)
+
+    def _bytes(self, name: str, job: Job) -> float:
+        """Return the size that a file will have, from its like of this dataset or others."""
+        path, dataset = Path(name), job.wildcards.get("dataset")
+        if job.rule not in SHARD_RULES or dataset is None:
+            return self._whole_bytes(path, dataset)
+        shard = job.wildcards["shard"]
+        frames = self.plan.count(dataset, shard)
+        for place in dict.fromkeys([dataset, *self.plan.datasets]):
+            files = path.parent.parent / place
+            suffix = path.name.removeprefix(shard)
+            rate = frame_bytes(files, suffix, shard[0], tuple(self._held(place).items()))
+            if rate is not None:
+                return rate * frames
+        content = path.parent.parent.name
+        if content == "truth":
+            return TRUTH_BYTES * frames
+        return FRAME_BYTES.get(content, 0) * self._megapixels(dataset) * frames
+
+    def _whole_bytes(self, path: Path, dataset: str | None) -> float:
+        if path.is_file():
+            return path.stat().st_size
+        like = [
+            other.stat().st_size for other in path.parent.glob(f"*{path.suffix}") if other.is_file()
+        ]
+        if like:
+            return fmean(like)
+        if path.parent.name == "water" and dataset:
+            return FRAME_BYTES["water"] * self._megapixels(dataset)
+        return FILE_BYTES
+
+    @property
+    def basis(self) -> str:
+        """Return where the times come from, in words."""
+        earlier, typical = self.measured[True], self.measured[False]
+        if not typical:
+            return "earlier runs here (results/benchmarks)"
+        if not earlier:
+            return "typical times of a laptop: no such job has run here yet"
+        return f"earlier runs here for {earlier} jobs, typical times of a laptop for {typical}"
+
+
+@cache
+def benchmarks(rule: str, place: str) -> list[tuple[float, str]]:
+    """Return the seconds that earlier jobs took, with their shard ("" where there is none)."""
+    folder = Path("results/benchmarks") / rule
+    whole = folder.with_suffix(".tsv") if not place else folder / f"{place}.tsv"
+    files = [whole] if whole.is_file() else sorted((folder / place).glob("*.tsv"))
+    found = []
+    for file in files:
+        try:
+            head, *rows = [line.split("\t") for line in file.read_text().splitlines()]
+            found += [
+                (float(row[head.index("s")]), file.stem if file != whole else "") for row in rows
+            ]
+        except (OSError, ValueError, IndexError):
+            # A benchmark cut short tells nothing; the others do.
+            continue
+    return found
+
+
+@cache
+def frame_bytes(
+    folder: Path, suffix: str, kind: str, held: tuple[tuple[str, int], ...]
+) -> float | None:
+    """Return the bytes a frame of the shards of a kind in a folder; None without any."""
+    total = frames = 0
+    for shard, count in held:
+        path = folder / f"{shard}{suffix}"
+        if shard[0] == kind and path.is_file():
+            total += path.stat().st_size
+            frames += count
+    return total / frames if frames else None
+
+
+@cache
+def megapixels(detector: str, clen: float, photon_energy: float) -> float:
+    """Return the number of pixels of a frame, in millions; of a usual detector if unknown."""
+    try:
+        geometry = read_geometry(detector).detector(clen=clen, photon_energy=photon_energy)
+    except SpotmillError:
+        return 4.0
+    return geometry.shape[0] * geometry.shape[1] / 1e6

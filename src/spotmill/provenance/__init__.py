@@ -1,0 +1,1 @@
+"""Where frames come from: found, told in words, and made again."""
