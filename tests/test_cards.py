@@ -156,7 +156,7 @@ def test_digests_are_those_of_the_files_wherever_they_lie(here, tmp_path) -> Non
 def test_digests_that_check_wrote_are_taken(here, tmp_path) -> None:
     checked = tmp_path / "A.checked"
     shard = "results/images/peaks/A/p00002.h5"
-    checked.write_text(f"{'0' * 64}  {shard}\nwords\n")
+    checked.write_text(f"{'0' * 64}  {shard}\n# words\n")
     words = card("--checked", checked)
     words[words.index(CARD)] = "results/cards/other/README.md"
     run(*words)
@@ -255,7 +255,10 @@ def test_what_a_crate_holds_is_enough_to_run_again(here, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["crate", "--config", "config/config.yaml", "--output", "r/x.json"], "is named ro-crate"),
+        (
+            ["crate", "--config", "config/config.yaml", "--output", "r/x.json"],
+            "must be called ro-crate",
+        ),
         (
             ["crate", "--config", "config/config.yaml", "--output", "r/ro-crate-metadata.json"],
             "is no whole card",

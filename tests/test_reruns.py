@@ -147,6 +147,11 @@ def test_a_concept_remakes_the_stages_that_use_it(mill, name, edit, remade) -> N
 TRAINED = {"train": {"hit"}, "evaluate": {"hit"}} | LAST
 
 
+def test_overlays_drawn_when_they_are_read(mill) -> None:
+    mill.edit(CONFIG, add("overlays: virtual\n"))
+    assert mill.pending() == STAGES["overlay"]
+
+
 def test_a_task_file(mill) -> None:
     mill.edit("config/tasks/hit.yaml", replace("epochs: 30", "epochs: 31"))
     assert mill.pending() == TRAINED

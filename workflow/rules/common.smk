@@ -1,6 +1,7 @@
 import re
 
 from importlib.util import find_spec
+from inspect import signature
 
 from spotmill.plan import contents, read_plan
 from spotmill.recipes import RECIPES
@@ -22,6 +23,16 @@ wildcard_constraints:
     shard=r"[pe]\d{5}",
 
 
+def quick(function):
+    """Return a function that carries its signature.
+
+    Snakemake asks for the signature of every function of every job: in a large workflow a
+    sixth of the time of a dry run.
+    """
+    function.__signature__ = signature(function)
+    return function
+
+
 def option(name, value):
     """Return a parameter that is an option of a command with its name.
 
@@ -33,13 +44,15 @@ def option(name, value):
 
 def grows(amount):
     """Return a resource function: this much at first, as much again for every further attempt."""
-    return lambda wildcards, attempt: amount * attempt
+    return quick(lambda wildcards, attempt: amount * attempt)
 
 
 def of_dataset(key):
     """Return a parameter function: an option, from the dataset's row in the sheet."""
-    return lambda wildcards: option(
-        key.replace("_", "-"), getattr(PLAN.datasets[wildcards.dataset], key)
+    return quick(
+        lambda wildcards: option(
+            key.replace("_", "-"), getattr(PLAN.datasets[wildcards.dataset], key)
+        )
     )
 
 
@@ -54,6 +67,7 @@ def concept(key):
     Its time and layout do not matter; `says` carries what it says.
     """
 
+    @quick
     def of(wildcards):
         path = PLAN.concept(wildcards.dataset, key)
         return given(path) if path else []
@@ -63,18 +77,21 @@ def concept(key):
 
 def says(key):
     """Return a parameter function: a digest of what a concept's file says, with its name."""
-    return lambda wildcards: f"{key} {PLAN.digest(wildcards.dataset, key)}"
+    return quick(lambda wildcards: f"{key} {PLAN.digest(wildcards.dataset, key)}")
 
 
+@quick
 def randomise_argument(wildcards):
     path = PLAN.concept(wildcards.dataset, "randomise")
     return ["--randomise", path] if path else []
 
 
+@quick
 def first_frame(wildcards):
     return option("first", PLAN.first(wildcards.shard))
 
 
+@quick
 def frame_count(wildcards):
     return option("count", PLAN.count(wildcards.dataset, wildcards.shard))
 
@@ -138,10 +155,12 @@ SHARD_FILES = {
 
 def of_shards(pattern, kinds):
     """Return an input function: a file for each of the dataset's shards of these kinds."""
-    return lambda wildcards: [
-        pattern.format(dataset=wildcards.dataset, shard=shard)
-        for shard in PLAN.shards(wildcards.dataset, kinds)
-    ]
+    return quick(
+        lambda wildcards: [
+            pattern.format(dataset=wildcards.dataset, shard=shard)
+            for shard in PLAN.shards(wildcards.dataset, kinds)
+        ]
+    )
 
 
 def files_of_shards():
@@ -156,36 +175,47 @@ def files_of_shards():
 
 def of_task(pattern):
     """Return an input function: a file for each dataset that the task selects."""
-    return lambda wildcards: [
-        pattern.format(dataset=dataset)
-        for dataset in PLAN.task_datasets(wildcards.task)
-    ]
+    return quick(
+        lambda wildcards: [
+            pattern.format(dataset=dataset)
+            for dataset in PLAN.task_datasets(wildcards.task)
+        ]
+    )
 
 
 def of_first_dataset(key):
     """Return an input function: the file of a concept of the task's first dataset."""
-    return lambda wildcards: given(
-        PLAN.concept(PLAN.task_datasets(wildcards.task)[0], key)
+    return quick(
+        lambda wildcards: given(
+            PLAN.concept(PLAN.task_datasets(wildcards.task)[0], key)
+        )
     )
 
 
 def says_of_first_dataset(key):
     """Return a parameter function: as `says`, for the task's first dataset."""
-    return lambda wildcards: (
-        f"{key} {PLAN.digest(PLAN.task_datasets(wildcards.task)[0], key)}"
+    return quick(
+        lambda wildcards: (
+            f"{key} {PLAN.digest(PLAN.task_datasets(wildcards.task)[0], key)}"
+        )
     )
 
 
 def task_says(but=frozenset()):
     """Return a parameter function: a digest of what a task file says, but for some keys."""
-    return lambda wildcards: f"task {PLAN.task_digest(wildcards.task, frozenset(but))}"
+    return quick(
+        lambda wildcards: f"task {PLAN.task_digest(wildcards.task, frozenset(but))}"
+    )
 
 
 def folders_of(key):
     """Return a parameter function: the folders of an input's files, wherever they are stored."""
-    return lambda wildcards, input: [os.path.dirname(file) for file in input[key]]
+    return quick(
+        lambda wildcards, input: [os.path.dirname(file) for file in input[key]]
+    )
 
 
+@quick
 def virtual_argument(wildcards):
     return ["--virtual"] * (PLAN.concept(wildcards.dataset, "overlays") == "virtual")
 
