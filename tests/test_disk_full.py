@@ -149,3 +149,17 @@ def test_the_workflow_goes_on_once_there_is_space(mill: Mill, small_disk: Path) 
     done = other.run()
     assert done.returncode == 0, done.stdout[-4000:]
     assert other.outputs() == wanted
+
+
+def test_a_reader_that_leaves_early_is_no_error(mill: Mill) -> None:
+    code = "import sys; from spotmill.cli import main; sys.exit(main(sys.argv[1:]))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "check", "results/manifest/A.parquet"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=mill.folder,
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

@@ -117,7 +117,8 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("model", sorted(MODEL_RECIPES))
+# Models of values, peaks and several fluxes: tests/test_values.py, test_peaks.py, test_low_flux.py.
+@pytest.mark.parametrize("model", sorted(MODELS))
 def test_training_and_evaluation(model: str, tmp_path: Path) -> None:
     make(tmp_path, patterns=20)
     task = write_task(

@@ -134,6 +134,7 @@ def check_kind(path: Path) -> None:
 
 
 UNPRINTABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EPIPE)
+CUT_SHORT = 128 + 13  # as a shell tells of a program whose reader (head, less) has left
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -152,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Files name themselves (formats/atomic.py): what is left is what was printed. Python
         # would try again at its end, and complain once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.EPIPE:
+            return CUT_SHORT
         print(
             f"spotmill {words[0]}: error: standard output: cannot be written ({error.strerror}); "
             "make space there, or send it elsewhere",

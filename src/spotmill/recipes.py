@@ -31,6 +31,10 @@ MODEL_RECIPES: dict[str, int] = {
     "patch_counter": 1,
     "binary_cnn": 1,
     "base_cnn": 1,
-    "radial_profile": 1,
+    "radial_profile": 2,
+    "profile_likelihood": 1,
+    "peak_net": 1,
+    "heatmap_cnn": 1,
     "linear": 1,
+    "photon_statistics": 1,
 }

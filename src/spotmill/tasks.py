@@ -14,10 +14,15 @@ from spotmill.errors import SpotmillError
 from spotmill.learning.registry import MODELS
 from spotmill.model import Model
 
-Target = Literal["hit", "photon_energy", "camera_length"]
+Target = Literal["hit", "photon_energy", "camera_length", "peaks"]
 
 # The manifest's column that holds the truth of each target.
-TRUTH: dict[str, str] = {"hit": "is_hit", "photon_energy": "photon_energy", "camera_length": "clen"}
+TRUTH: dict[str, str] = {
+    "hit": "is_hit",
+    "photon_energy": "photon_energy",
+    "camera_length": "clen",
+    "peaks": "n_spots",
+}
 
 
 class Input(Model):
@@ -53,9 +58,20 @@ class Controls(Model):
 class Task(Model):
     """One task file of `config/tasks/`; the name of the file is the name of the task."""
 
-    target: Target = Field(description="what to tell: hit, photon_energy or camera_length")
+    target: Target = Field(description="what to tell: hit, photon_energy, camera_length or peaks")
+    scale: Literal["classes", "values"] = Field(
+        "classes",
+        description="photon_energy and camera_length: classes tells which of the datasets' "
+        "values, values tells each frame's own with a standard deviation",
+    )
     datasets: tuple[str, ...] | None = Field(
         None, min_length=1, description="names of the datasets to use; null is all"
+    )
+    flux: tuple[float, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="hit: shares of the full flux on the crystal at which every frame is shown; "
+        "the background stays",
     )
     model: str = Field(description="name of the model")
     settings: dict[str, Any] = Field({}, description="settings of that model")
@@ -74,6 +90,13 @@ class Task(Model):
     controls: Controls = Field(Controls(), description="limits on the controls")
     notes: tuple[str, ...] = Field((), description="what a reader of the report should know")
 
+    @field_validator("flux")
+    @classmethod
+    def _flux_is_a_share(cls, flux: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < share <= 1 for share in flux) or len(set(flux)) != len(flux):
+            raise ValueError("give distinct shares above 0 and up to 1, such as [1, 0.1]")
+        return flux
+
     @field_validator("model")
     @classmethod
     def _model_is_known(cls, model: str) -> str:
@@ -88,9 +111,26 @@ class Task(Model):
             raise ValueError(
                 f"model {self.model} does not tell {self.target}; use {' or '.join(fitting)}"
             )
+        if MODELS[self.model].scale != self.scale:
+            fitting = [
+                name
+                for name, entry in MODELS.items()
+                if self.target in entry.targets and entry.scale == self.scale
+            ]
+            raise ValueError(
+                f"model {self.model} does not tell {self.scale}; "
+                + (f"use {' or '.join(fitting)}" if fitting else "leave scale out")
+            )
+        if self.dims and self.target != "hit":
+            raise ValueError("flux: only hits are told at several fluxes; leave it out")
         if self.input.sum_bin != 1 and not MODELS[self.model].whole_frames:
             raise ValueError(f"{self.model} reads single pixels; leave input.sum_bin at 1")
         return self
+
+    @property
+    def dims(self) -> bool:
+        """Whether frames are shown at other fluxes than the full one."""
+        return self.flux != (1.0,)
 
 
 def task_name(path: str | Path) -> str:

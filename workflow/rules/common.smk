@@ -8,7 +8,7 @@ from spotmill.recipes import RECIPES
 from spotmill.tasks import Task
 
 # What of a task decides which frames it uses.
-BUT_SELECTION = frozenset(Task.model_fields) - {"target", "datasets"}
+BUT_SELECTION = frozenset(Task.model_fields) - {"target", "datasets", "scale"}
 
 try:
     PLAN = read_plan(config)
@@ -228,6 +228,23 @@ def publication_arguments():
         if getattr(said, key):
             words += [f"--{key}", getattr(said, key)]
     return words
+
+
+def evaluation_waters(wildcards):
+    """Expected water: of the first dataset, or of all where hits are told at several fluxes."""
+    names = PLAN.task_datasets(wildcards.task)
+    dims = PLAN.tasks[wildcards.task].dims
+    return [
+        f"results/images/water/{name}.h5" for name in (names if dims else names[:1])
+    ]
+
+
+def evaluation_reflections(wildcards):
+    """Reflections of the task's crystals, for the bounds at several fluxes; else none."""
+    if not PLAN.tasks[wildcards.task].dims:
+        return []
+    crystals = {PLAN.crystal(name) for name in PLAN.task_datasets(wildcards.task)}
+    return [f"results/reflections/{name}.mtz" for name in sorted(crystals)]
 
 
 FIGURES = ["datasets", "frames", "frame_detail", "radial_profiles"]

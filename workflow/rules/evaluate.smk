@@ -5,7 +5,8 @@ rule evaluate:
         split="results/splits/{task}.parquet",
         weights="results/models/{task}/model.safetensors",
         card="results/models/{task}/model.json",
-        water=lambda wildcards: f"results/images/water/{PLAN.task_datasets(wildcards.task)[0]}.h5",
+        water=evaluation_waters,
+        reflections=evaluation_reflections,
         detector=of_first_dataset("detector"),
     output:
         evaluation="results/evaluation/{task}/evaluation.json",
@@ -26,9 +27,12 @@ rule evaluate:
         detector_says=says_of_first_dataset("detector"),
         model=subpath(input.weights, parent=True),
         folder=subpath(output.evaluation, parent=True),
+        reflections=lambda wildcards, input: (
+            ["--reflections", *input.reflections] if input.reflections else []
+        ),
     shell:
         r"""
         spotmill evaluate --task {input.task:q} --split {input.split:q} --model {params.model:q} \
-            --water {input.water:q} --detector {input.detector:q} --threads {threads} \
-            --output {params.folder:q} &>{log:q}
+            --water {input.water:q} --detector {input.detector:q} {params.reflections:q} \
+            --threads {threads} --output {params.folder:q} &>{log:q}
         """

@@ -55,6 +55,10 @@ def run(args: argparse.Namespace) -> None:
     task = Task.read(args.task)
     name = task_name(args.task)
     use_threads(args.threads)
+    if task.target == "peaks":
+        return train_peaks(task, name, args)
+    if task.scale == "values":
+        return train_values(task, name, args)
     setup = open_task(task, args.split, args.detector, str(args.task))
     frames = setup.frames
     checkpoints = args.output / f".checkpoints-{fingerprint(task, args)}"
@@ -74,6 +78,48 @@ def run(args: argparse.Namespace) -> None:
     save_model(args.output, facts, trained)
     for left in args.output.glob(".checkpoints-*"):
         shutil.rmtree(left)
+
+
+def train_peaks(task: Task, name: str, args: argparse.Namespace) -> None:
+    """Train a model that finds peaks."""
+    from spotmill.learning.peak_training import fit_peaks
+    from spotmill.learning.peaks import open_peaks
+    from spotmill.learning.store import card, save_model
+
+    setup = open_peaks(task, args.split, args.detector, str(args.task))
+    trained = fit_peaks(setup, str(args.task))
+    frames = setup.frames
+    counts = {side: len(frames.rows(side)) for side in SIDES}
+    datasets = sorted(set(frames.dataset.tolist()))
+    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
+    save_model(args.output, facts, trained)
+
+
+def train_values(task: Task, name: str, args: argparse.Namespace) -> None:
+    """Train a model that tells a value."""
+    from spotmill.learning.encoders import EncodedFrames
+    from spotmill.learning.regression import fit_values
+    from spotmill.learning.setup import open_task
+    from spotmill.learning.store import card, save_model
+    from spotmill.learning.values import Quantity, family_of, values_of
+
+    setup = open_task(task, args.split, args.detector, str(args.task))
+    frames = setup.frames
+    train = frames.rows("train")
+    trained = fit_values(
+        task,
+        EncodedFrames(setup.images, setup.encoder, frames.truth, args.workers),
+        (train, frames.rows("validation")),
+        values_of(frames),
+        Quantity(task.target).column,
+        family_of(setup, train, str(args.task)),
+        setup.dimensions,
+        str(args.task),
+    )
+    counts = {side: len(frames.rows(side)) for side in SIDES}
+    datasets = sorted(set(frames.dataset.tolist()))
+    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
+    save_model(args.output, facts, trained)
 
 
 def fingerprint(task: Task, args: argparse.Namespace) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
@@ -20,6 +21,8 @@ from spotmill.tasks import TRUTH, Task
 # Shards kept open at once; each costs a file handle, and those of one detector share a mask.
 OPEN_SHARDS = 128
 KEPT_MASKS = 8
+# A variance needs them.
+FEWEST_VALUES = 3
 
 
 class Images(Protocol):
@@ -41,10 +44,11 @@ class Frames:
     dataset : [n] str
     index : [n] int64
     side : [n] str, train, validation or test
-    truth : [n] int64, number of the class
+    truth : [n] int64, number of the class; for a task of values 0
     overlay : [n] str, shard file
     position : [n] int64, number within the shard
-    classes : names of the classes
+    classes : names of the classes; none for a task of values
+    values : [n, 2] own photon energy (eV) and camera length (m) of each frame, for such a task
     """
 
     dataset: NDArray[np.str_]
@@ -54,6 +58,7 @@ class Frames:
     overlay: NDArray[np.str_]
     position: NDArray[np.int64]
     classes: tuple[str, ...]
+    values: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -82,6 +87,8 @@ def read_frames(path: str | Path, task: Task) -> Frames:
     """
     table = read_table(path, SPLIT)
     columns = {name: np.asarray(table[name].to_pylist()) for name in ("dataset", "overlay")}
+    if task.scale == "values":
+        return read_values(path, table, columns)
     values = table[TRUTH[task.target]].to_numpy()
     distinct = np.array([False, True]) if task.target == "hit" else np.unique(values)
     frames = Frames(
@@ -104,7 +111,81 @@ def read_frames(path: str | Path, task: Task) -> Frames:
         raise SpotmillError(
             f"{path}: has no training frame of {name!r}; add patterns, or choose other datasets"
         )
+    check_classes(frames, task, table, path)
     return frames
+
+
+def read_values(path: str | Path, table: pa.Table, columns: dict[str, NDArray[np.str_]]) -> Frames:
+    """Return the frames of a task of values, each with its own photon energy and camera length.
+
+    The manifest has those of the dataset; a frame's own stand in the columns of its shard.
+    """
+    position = table["position"].to_numpy().astype(np.int64)
+    values = own_values(columns["overlay"], position, table)
+    frames = Frames(
+        dataset=columns["dataset"],
+        index=table["index"].to_numpy(),
+        side=np.asarray(table["split"].to_pylist()),
+        truth=np.zeros(len(position), dtype=np.int64),
+        overlay=columns["overlay"],
+        position=position,
+        classes=(),
+        values=values,
+    )
+    for side in SIDES:
+        if len(frames.rows(side)) < FEWEST_VALUES:
+            raise SpotmillError(
+                f"{path}: has fewer than {FEWEST_VALUES} frames for {side}; "
+                "add patterns, or raise its share"
+            )
+    return frames
+
+
+def own_values(
+    overlay: NDArray[np.str_], position: NDArray[np.int64], table: pa.Table
+) -> NDArray[np.float64]:
+    """Return photon energy and camera length [n, 2] of each frame, from its shard.
+
+    Where a shard has no such columns, all its frames are as the dataset says.
+    """
+    names = ("photon_energy", "clen")
+    values = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
+    for shard_path in np.unique(overlay).tolist():
+        rows = np.flatnonzero(overlay == shard_path)
+        with open_overlay(shard_path) as shard:
+            for column, name in enumerate(names):
+                if name in shard.columns():
+                    own = np.asarray(shard.column(name))
+                    if position[rows].max() >= len(own):
+                        raise SpotmillError(
+                            f"{shard_path}: holds fewer frames than its manifest says; "
+                            "remake the manifest"
+                        )
+                    values[rows, column] = own[position[rows]]
+    return values
+
+
+def check_classes(frames: Frames, task: Task, table: pa.Table, path: str | Path) -> None:
+    """Raise SpotmillError where a frame's own value is nearer to another class than to its own.
+
+    A class is the value of a dataset; `randomise` may move a frame's own across the border.
+    """
+    if task.target == "hit" or "photon_energy" not in table.column_names:
+        return
+    name = TRUTH[task.target]
+    column = ("photon_energy", "clen").index(name)
+    own = own_values(frames.overlay, frames.position, table)[:, column]
+    classes = np.unique(table[name].to_numpy())
+    nearest = np.abs(own[:, None] - classes).argmin(1)
+    strays = np.flatnonzero(nearest != frames.truth)
+    if len(strays):
+        row = strays[0]
+        raise SpotmillError(
+            f"{path}: dataset {frames.dataset[row]}: frame {frames.index[row]} has {name} "
+            f"{own[row]:.6g}, nearer to {classes[nearest[row]]:g} than to its dataset's "
+            f"{classes[frames.truth[row]]:g}; leave the dataset out of the task's datasets, or "
+            "say scale: values"
+        )
 
 
 class FrameFiles:

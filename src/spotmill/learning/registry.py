@@ -8,11 +8,15 @@ PLACE = "spotmill.learning.models"
 
 
 class Entry(NamedTuple):
-    """Where a model lives, what it can tell, and whether it reads whole frames (summed or not)."""
+    """Where a model lives, what it can tell, and whether it reads whole frames (summed or not).
+
+    `scale` says whether it tells classes, or values with their standard deviations.
+    """
 
     module: str
     targets: tuple[str, ...]
     whole_frames: bool
+    scale: str = "classes"
 
 
 MODELS: dict[str, Entry] = {
@@ -20,6 +24,12 @@ MODELS: dict[str, Entry] = {
     "binary_cnn": Entry("binary_cnn", ("hit",), True),
     "base_cnn": Entry("base_cnn", ("hit",), True),
     "radial_profile": Entry("radial_profile", ("photon_energy", "camera_length"), False),
+    "peak_net": Entry("peak_net", ("peaks",), False),
+    "heatmap_cnn": Entry("heatmap_cnn", ("peaks",), False),
+    "profile_likelihood": Entry(
+        "profile_likelihood", ("photon_energy", "camera_length"), False, "values"
+    ),
+    "photon_statistics": Entry("photon_statistics", ("hit",), False),
     "linear": Entry("linear", ("hit", "photon_energy", "camera_length"), True),
 }
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.tables import provenance
+from spotmill.learning.dimmed import dim
 from spotmill.learning.encoders import Encoder, View, read_view
 from spotmill.learning.frames import FrameFiles, Frames, read_frames
 from spotmill.learning.models.dimensions import Dimensions
@@ -53,6 +54,9 @@ def open_task(task: Task, split: Path, geometry: Path, source: str) -> Setup:
     """
     frames = read_frames(split, task)
     check_split(split, task_name(source))
+    images = FrameFiles(frames)
+    if task.dims:
+        frames, images = dim(frames, split, task.flux)
     with open_overlay(str(frames.overlay[0])) as shard:
         view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
     module = model_module(task.model)
@@ -60,5 +64,6 @@ def open_task(task: Task, split: Path, geometry: Path, source: str) -> Setup:
     encoder = module.encoder(settings, task.input, view)
     names, condition = np.unique(frames.dataset, return_inverse=True)
     classes = len(frames.classes)
-    dimensions = Dimensions(encoder.shape, 1 if classes == 2 else classes, len(names))
-    return Setup(task, frames, FrameFiles(frames), view, encoder, condition, dimensions)
+    outputs = 2 if task.scale == "values" else 1 if classes == 2 else classes
+    dimensions = Dimensions(encoder.shape, outputs, len(names))
+    return Setup(task, frames, images, view, encoder, condition, dimensions)

@@ -17,15 +17,14 @@ from spotmill.formats.frames import Shard
 from spotmill.formats.geom import parse_geometry
 from spotmill.model import parse_yaml
 from spotmill.physics.artefacts import Artefacts
+from spotmill.physics.coarse import MovingImage
 from spotmill.physics.conditions import (
     CONDITIONS,
     Conditions,
     dead_panels,
     draw_conditions,
     frame_mask,
-    moved,
 )
-from spotmill.physics.expected import expected_image
 from spotmill.physics.geometry import Detector
 from spotmill.physics.photons import Exposure, PhotonSampler, stream
 from spotmill.randomise import Randomise
@@ -270,11 +269,10 @@ def moving_background(water: Shard) -> Draw:
     made_with = water.header.parameters
     beam = Beam.parse(parse_yaml(made_with["beam"], water.path), water.path)
     solvent = Solvent.parse(parse_yaml(made_with["solvent"], water.path), water.path)
-    detector, response = detector_of(water), response_of(water)
+    moving = MovingImage(detector_of(water), response_of(water), beam, solvent)
 
     def draw(exposure: Exposure, identity: tuple[int, str, int], conditions: Conditions) -> int:
-        there = moved(detector, conditions)
-        image = expected_image(there, response, conditions.photon_energy, beam, solvent)
+        image = moving.at(conditions)
         mean = np.where(water.mask, image, 0) * (conditions.flux * conditions.background)
         counts = stream(*identity, "background").poisson(mean)
         exposure.add(counts)

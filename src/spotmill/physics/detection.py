@@ -12,11 +12,12 @@ of like background): it treats the pixels of a zone alike, and the mixture of Po
 replaces the signal. What lies between the two is the worth of knowing where spots can be.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
+from scipy.stats import norm, poisson
 
 # Bins of the logarithm of signals: e-folds of 1/8, finer than any photon can tell.
 STEPS_PER_FOLD = 8
@@ -152,24 +153,45 @@ def auroc(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> flo
 
 
 def auroc_interval(
-    positive: NDArray[np.floating], negative: NDArray[np.floating]
+    positive: NDArray[np.floating], negative: NDArray[np.floating], level: float = 0.95
 ) -> tuple[float, float]:
-    """Return the 95 % interval of the AUROC, on the logit scale.
+    """Return the interval of the AUROC of a level of confidence, on the logit scale.
 
     Variance after DeLong, DeLong & Clarke-Pearson, Biometrics 44, 837 (1988); on the logit
     scale the interval stays within 0 and 1 (Pepe, 2003, section 5.2.5). Where no pair is the
     wrong way round, that variance is 0, and the lower end is the rule of three of the smaller
-    class: 3/n is the largest share of strays that n frames without one still allow.
+    class: 3/n (for 95 %) is the largest share of strays that n frames without one still allow.
     """
-    value = auroc(positive, negative)
+    return stratified_interval([(positive, negative)], level)
+
+
+Stratum = tuple[NDArray[np.floating], NDArray[np.floating]]
+
+
+def stratified_auroc(strata: Sequence[Stratum]) -> float:
+    """Return the mean AUROC of strata (positives, negatives), weighted by their positives."""
+    weights = np.array([len(positive) for positive, _ in strata], dtype=np.float64)
+    values = [auroc(*stratum) for stratum in strata]
+    return float(np.average(values, weights=weights))
+
+
+def stratified_interval(strata: Sequence[Stratum], level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of `stratified_auroc`, as `auroc_interval` does; strata add up."""
+    value = stratified_auroc(strata)
+    positives = sum(len(positive) for positive, _ in strata)
     if value in (0.0, 1.0):
-        reach = min(1.0, 3.0 / min(len(positive), len(negative)))
+        negatives = sum(len(negative) for _, negative in strata)
+        most = 3.0 if level == 0.95 else -np.log(1.0 - level)
+        reach = float(min(1.0, most / min(positives, negatives)))
         return (1.0 - reach, 1.0) if value else (0.0, reach)
-    of_positive = _placement(positive, negative)
-    of_negative = 1.0 - _placement(negative, positive)
-    variance = of_positive.var(ddof=1) / len(positive) + of_negative.var(ddof=1) / len(negative)
+    variance = 0.0
+    for positive, negative in strata:
+        of_positive = _placement(positive, negative)
+        of_negative = 1.0 - _placement(negative, positive)
+        own = of_positive.var(ddof=1) / len(positive) + of_negative.var(ddof=1) / len(negative)
+        variance += (len(positive) / positives) ** 2 * own
     centre = np.log(value / (1.0 - value))
-    reach = 1.959964 * np.sqrt(variance) / (value * (1.0 - value))
+    reach = norm.ppf(0.5 + level / 2) * np.sqrt(variance) / (value * (1.0 - value))
     low, high = 1.0 / (1.0 + np.exp(-(centre + np.array([-reach, reach]))))
     return float(low), float(high)
 

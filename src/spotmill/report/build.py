@@ -9,10 +9,20 @@ from spotmill.report.figures_data import (
     draw_radial,
     measure_water,
 )
+from spotmill.report.figures_flux import draw_flux
 from spotmill.report.figures_frames import choose_detail, draw_detail, draw_gallery
+from spotmill.report.figures_peaks import draw_peaks
 from spotmill.report.figures_task import draw_task, draw_verdict
+from spotmill.report.figures_values import draw_values
 from spotmill.report.inputs import Inputs
-from spotmill.report.page import Contents, TaskSection, render
+from spotmill.report.page import (
+    Contents,
+    FluxSection,
+    PeakSection,
+    TaskSection,
+    ValueSection,
+    render,
+)
 from spotmill.report.style import Drawing
 from spotmill.report.verdict import group_tasks
 
@@ -35,7 +45,10 @@ def build(inputs: Inputs) -> Contents:
         if row.verdict is not None
     ]
     verdict = draw_verdict(groups) if groups else None
-    return Contents(inputs, table, groups, verdict, data, sections)
+    values = [ValueSection(task, draw_values(task)) for task in inputs.values]
+    peaks = [PeakSection(task, draw_peaks(task)) for task in inputs.peaks]
+    flux = [FluxSection(task, draw_flux(task)) for task in inputs.flux]
+    return Contents(inputs, table, groups, verdict, data, sections, values, peaks, flux)
 
 
 def write(contents: Contents, output: Path, figures: Path) -> None:

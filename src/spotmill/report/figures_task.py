@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from spotmill.report import style
 from spotmill.report.evaluations import Control, DatasetResult, Evaluation, Result, Task, Worst
 from spotmill.report.figures_frames import draw_frames, spots
+from spotmill.report.flux import FluxTask
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import conditions, frame_name
 from spotmill.report.style import Drawing, new_figure, styled, to_png
@@ -99,7 +100,7 @@ def draw_task(inputs: Inputs, task: Task) -> list[Drawing]:
     ]
 
 
-def draw_training(task: Task) -> Drawing:
+def draw_training(task: Task | FluxTask) -> Drawing:
     """Draw loss (and what else was recorded) against epoch."""
     history = task.history
     extras = [

@@ -20,7 +20,10 @@ from spotmill.formats.tables import MANIFEST, SPOTS, read_table
 from spotmill.model import read_text
 from spotmill.overlays.opener import open_overlay
 from spotmill.physics.geometry import Detector
-from spotmill.report.evaluations import Task, read_tasks
+from spotmill.report.evaluations import Task, read_json, read_tasks
+from spotmill.report.flux import FluxTask, is_of_flux, read_flux
+from spotmill.report.peaks import PeakTask, is_of_peaks, read_peaks
+from spotmill.report.values import ValueTask, is_of_values, read_values
 
 # The files that the configuration names and a dataset may override.
 CONCEPTS = ("detector", *plan.CONCEPTS)
@@ -56,6 +59,9 @@ class Inputs:
     manifest: pd.DataFrame
     waters: Mapping[str, Path]
     tasks: Sequence[Task]
+    values: Sequence[ValueTask] = ()
+    peaks: Sequence[PeakTask] = ()
+    flux: Sequence[FluxTask] = ()
 
     @property
     def hit(self) -> Hit:
@@ -126,14 +132,33 @@ def read_inputs(
     datasets = {name: dataset for name, dataset in sheet.items() if name in named}
     if not datasets:
         raise SpotmillError(f"{manifest}: holds no frame; remake it (name it to snakemake)")
+    of_values = [folder for folder in evaluations if is_of_values(folder)]
+    of_peaks = [folder for folder in evaluations if is_of_peaks(folder)]
+    of_flux = [folder for folder in evaluations if is_of_flux(folder)]
+    value_models, peak_models = _models_of(of_values, models), _models_of(of_peaks, models)
+    flux_models = _models_of(of_flux, models)
+    special = {*of_values, *of_peaks, *of_flux}
+    special_models = {*value_models, *peak_models, *flux_models}
     return Inputs(
         settings,
         datasets,
         _texts(config, settings, datasets),
         rows,
         _waters(waters, datasets),
-        read_tasks(evaluations, models),
+        read_tasks(
+            [folder for folder in evaluations if folder not in special],
+            [folder for folder in models if folder not in special_models],
+        ),
+        read_values(of_values, value_models),
+        read_peaks(of_peaks, peak_models),
+        read_flux(of_flux, flux_models),
     )
+
+
+def _models_of(evaluations: Sequence[Path], models: Sequence[Path]) -> list[Path]:
+    """Return the model folders of the tasks of some evaluation folders."""
+    names = {read_json(folder / "evaluation.json").get("task") for folder in evaluations}
+    return [folder for folder in models if read_json(folder / "model.json").get("task") in names]
 
 
 def read_frame(row: pd.Series) -> Image:

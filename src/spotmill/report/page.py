@@ -16,10 +16,13 @@ from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 from spotmill.report.evaluations import Task
+from spotmill.report.flux import FluxTask, judge_flux
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import frame_name
+from spotmill.report.peaks import PeakTask, judge_peaks
 from spotmill.report.style import Drawing
-from spotmill.report.verdict import Group, judge, percent
+from spotmill.report.values import ValueTask, judge_values
+from spotmill.report.verdict import TITLES, Group, Verdict, judge, percent
 
 # What the numbers depend on, besides Spotmill itself.
 LIBRARIES = ("numpy", "scipy", "numba", "gemmi", "h5py", "torch", "lightning", "scikit-learn")
@@ -37,6 +40,50 @@ class TaskSection:
 
 
 @dataclass(frozen=True)
+class ValueSection:
+    """A task of values with its figures."""
+
+    task: ValueTask
+    drawings: Sequence[Drawing]
+
+    @property
+    def title(self) -> str:
+        """What it asks for."""
+        return TITLES.get(self.task.evaluation.target, self.task.evaluation.target)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether its result can be believed, and why."""
+        return judge_values(self.task.evaluation)
+
+
+@dataclass(frozen=True)
+class PeakSection:
+    """A task of peaks with its figures."""
+
+    task: PeakTask
+    drawings: Sequence[Drawing]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether its result can be believed, and why."""
+        return judge_peaks(self.task.evaluation)
+
+
+@dataclass(frozen=True)
+class FluxSection:
+    """A task of hits at several fluxes with its figures."""
+
+    task: FluxTask
+    drawings: Sequence[Drawing]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether its result can be believed, and why."""
+        return judge_flux(self.task.evaluation)
+
+
+@dataclass(frozen=True)
 class Contents:
     """All that stands on the page."""
 
@@ -46,12 +93,19 @@ class Contents:
     verdict: Drawing | None
     data: Sequence[Drawing]
     tasks: Sequence[TaskSection]
+    values: Sequence[ValueSection] = ()
+    peaks: Sequence[PeakSection] = ()
+    flux: Sequence[FluxSection] = ()
 
     @property
     def drawings(self) -> list[Drawing]:
         """All figures, in the order of the page."""
         first = [self.verdict] if self.verdict else []
-        return [*first, *self.data, *(d for part in self.tasks for d in part.drawings)]
+        tasks = [d for part in self.tasks for d in part.drawings]
+        values = [d for part in self.values for d in part.drawings]
+        peaks = [d for part in self.peaks for d in part.drawings]
+        flux = [d for part in self.flux for d in part.drawings]
+        return [*first, *self.data, *tasks, *values, *peaks, *flux]
 
 
 def render(contents: Contents) -> str:

@@ -1,7 +1,9 @@
 """Ours for photon energy and camera length: the likelihood of the frame's radial profile.
 
-Each condition (dataset) has an expected profile, exp of a polynomial in the radius. A
-frame's log-likelihoods under all of them, Poisson in every bin, are mixed into classes.
+Each condition (dataset) has an expected profile, exp of a polynomial in the radius, which a
+frame's brightness (flux, thickness of the water) multiplies; it is as uncertain beforehand as
+it differs between training frames of one condition. A frame's log-likelihoods under all
+conditions, Poisson in every bin, are mixed into classes.
 It starts from the maximum-likelihood profiles of the training frames and is then trained
 to tell the classes apart. Bragg spots are left out of the profile, with their pixels.
 """
@@ -23,6 +25,10 @@ from spotmill.tasks import Input
 
 # Newton's steps for the starting profiles; the problem is convex and far fewer suffice.
 NEWTON_STEPS = 50
+# And for a frame's brightness, which starts close to its solution.
+BRIGHTNESS_STEPS = 4
+# Least variance of the logarithm of the brightness: none.
+LEAST_VARIANCE = 1e-10
 
 
 class Settings(Model):
@@ -71,6 +77,7 @@ class Network(nn.Module):
     basis: Tensor
     start: Tensor
     step: Tensor
+    variance: Tensor
 
     def __init__(self, settings: Settings, dimensions: Dimensions) -> None:
         super().__init__()
@@ -79,6 +86,8 @@ class Network(nn.Module):
         self.register_buffer("basis", legendre(grid, settings.terms))
         self.register_buffer("start", torch.zeros(size, dtype=torch.float64))
         self.register_buffer("step", torch.ones(dimensions.conditions, 1, dtype=torch.float64))
+        # Of the logarithm of a frame's brightness.
+        self.register_buffer("variance", torch.tensor(LEAST_VARIANCE, dtype=torch.float64))
         # Steps are in units of a frame's own statistical error, so one learning rate serves.
         self.shift = nn.Parameter(torch.zeros(size, dtype=torch.float64))
         classes = max(dimensions.outputs, 2)
@@ -89,14 +98,24 @@ class Network(nn.Module):
 
     def prepare(self, inputs: Tensor, truth: Tensor, condition: Tensor) -> None:
         """Fit each condition's profile and the classes' shares in it, by maximum likelihood."""
+        spread, noise = 0.0, 0.0
         for number in range(len(self.start)):
             rows = inputs[condition == number].to(torch.float64)
             photons, pixels = rows[:, 0].sum(0), rows[:, 1].sum(0)
             self.start[number] = fit_profile(photons, pixels, self.basis)
             self.step[number] = (photons.sum() / len(rows)).clamp_min(1.0).rsqrt()
+            total = rows[:, 0].sum(1).clamp_min(1.0)
+            level = torch.log(total / (rows[:, 1] @ (self.start[number] @ self.basis).exp()))
+            spread += float((level - level.mean()).square().sum()) / len(truth)
+            noise += float((1 / total).sum()) / len(truth)
             shares = torch.bincount(truth[condition == number], minlength=len(self.mixture))
             # One frame more in each class: what was not seen is rare, not impossible.
             self.mixture.data[:, number] = torch.log(shares + 1.0) - np.log(len(truth))
+        # What counting alone spreads is in the likelihood already. Where no more is seen, the
+        # brightness is taken as known: its own error is a share of sqrt(2 / frames).
+        excess = spread - noise
+        clear = excess > 3 * noise * (2 / len(truth)) ** 0.5
+        self.variance.fill_(max(excess, LEAST_VARIANCE) if clear else LEAST_VARIANCE)
 
     def forward(self, profiles: Tensor) -> Tensor:
         """Return logits [batch, outputs] of profiles [batch, 2, bins]."""
@@ -104,9 +123,27 @@ class Network(nn.Module):
         log_rate = (self.start + self.shift * self.step) @ self.basis
         # Against their mean: the large part that all conditions share would cost digits.
         middle = log_rate.mean(0, keepdim=True)
-        likelihood = photons @ (log_rate - middle).T - pixels @ (log_rate.exp() - middle.exp()).T
+        likelihood = photons @ (log_rate - middle).T
+        likelihood = likelihood + self.brightest(photons.sum(1, keepdim=True), pixels, log_rate)
+        likelihood = likelihood + pixels @ middle.exp().T
         logits = torch.logsumexp(likelihood.unsqueeze(1) + self.mixture, dim=2)
         return logits if self._outputs > 1 else logits[:, 1:] - logits[:, :1]
+
+    def brightest(self, total: Tensor, pixels: Tensor, log_rate: Tensor) -> Tensor:
+        """Return N log a - a M - (log a)²/2s² at the best brightness a, [batch, condition].
+
+        N photons are counted and M expected; s² is the variance of log a beforehand.
+        """
+        expected = pixels @ log_rate.exp().T
+        with torch.no_grad():
+            precision = 1 / self.variance
+            level = torch.log(total.clamp_min(1.0) / expected.clamp_min(1e-12))
+            level = level * total / (total + precision)
+            for _ in range(BRIGHTNESS_STEPS):
+                mean = expected * level.exp()
+                level = level + (total - mean - level * precision) / (mean + precision)
+        # At the best a the slope in a is 0: a may be held while the profile learns.
+        return total * level - expected * level.exp() - 0.5 * level**2 * precision
 
 
 def legendre(grid: Tensor, terms: int) -> Tensor:

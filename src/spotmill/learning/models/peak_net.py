@@ -1,0 +1,220 @@
+"""Ours for peaks: candidates at full resolution, judged and placed from their neighbourhood.
+
+Whatever stands out of the local background by three standard deviations is a candidate
+(`learning.peak_candidates`); a small convolutional network sees the pixels around it, scaled by
+the background, and says how likely it is a spot and where in the pixel its centre lies. It is
+trained on frames as they are and with further background drawn on top, so that one network
+works from a hundredth of a photon a pixel to twenty.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.peak_candidates import Candidates, background_map, find_candidates
+from spotmill.model import Model
+from spotmill.physics.peak_finding import Peaks
+from spotmill.physics.peak_scoring import Spots, assign
+
+CHANNELS = 4
+NUMBERS = 4
+# Pixels between a candidate and its true spot in training; found peaks may be off by more.
+TRAINING_RADIUS = 2.0
+AT_ONCE = 512
+
+
+class Settings(Model):
+    """Of the candidates, of the network, and of the background drawn on top in training."""
+
+    frames: int | None = Field(
+        None, ge=1, description="training frames, and validation frames, at most; null is all"
+    )
+    candidates: int = Field(1024, ge=16, le=65536, description="candidates a frame")
+    patch: int = Field(9, ge=7, le=31, description="pixels; edge of the neighbourhood, odd")
+    width: int = Field(24, ge=1, le=512, description="channels of the two convolutions")
+    hidden: int = Field(48, ge=1, le=4096, description="width of the hidden layer")
+    copies: int = Field(
+        2, ge=0, le=100, description="copies of a training frame with background drawn on top"
+    )
+    crop: int = Field(1024, ge=32, le=65536, description="pixels; edge of such a copy")
+    background: tuple[float, float] = Field(
+        (0.01, 25.0), description="photons a pixel drawn on top, from and to (even in logarithm)"
+    )
+
+
+class Network(nn.Module):
+    """Two convolutions (3 x 3) and a hidden layer; a logit and a shift of the place."""
+
+    def __init__(self, settings: Settings, dimensions: Dimensions) -> None:
+        super().__init__()
+        self._settings = settings
+        self.frames = settings.frames
+        inner = settings.patch - 4
+        self.features = nn.Sequential(
+            nn.Conv2d(CHANNELS, settings.width, 3),
+            nn.ReLU(),
+            nn.Conv2d(settings.width, settings.width, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.verdict = nn.Sequential(
+            nn.Linear(settings.width * inner**2 + NUMBERS, settings.hidden),
+            nn.ReLU(),
+            nn.Linear(settings.hidden, 3),
+        )
+        # What stands out more is likelier a spot: training starts from there.
+        self.direct = nn.Linear(NUMBERS, 3)
+
+    def forward(self, planes: Tensor, numbers: Tensor) -> Tensor:
+        """Return logit and shift along fs and ss, [n, 3]."""
+        judged: Tensor = self.verdict(torch.cat([self.features(planes), numbers], dim=1))
+        return judged + self.direct(numbers)
+
+    def samples(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], true: Spots, rng: np.random.Generator
+    ) -> dict[str, Tensor]:
+        """Return candidates of a frame, and of copies on more background, with their truth."""
+        parts = [self._labelled(image, mask, true)]
+        level = background_map(image, mask)
+        for _ in range(self._settings.copies):
+            crop = self._settings.crop
+            ss, fs = (int(rng.integers(0, max(size - crop, 0) + 1)) for size in image.shape)
+            part = np.s_[ss : ss + crop, fs : fs + crop]
+            low, high = np.log(self._settings.background)
+            added = np.exp(rng.uniform(low, high)) * level[part] / level[part].mean()
+            drawn = image[part].astype(np.int64) + rng.poisson(added)
+            within = ((true.place >= [fs, ss]) & (true.place < [fs + crop, ss + crop])).all(1)
+            inside = Spots(true.place[within] - [fs, ss], true.photons[within])
+            parts.append(self._labelled(drawn, mask[part], inside))
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    def _labelled(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], true: Spots
+    ) -> dict[str, Tensor]:
+        candidates = find_candidates(image, mask, self._settings.candidates, self._settings.patch)
+        planes, numbers, place = inputs(candidates)
+        partner, _ = assign(place, true.place, TRAINING_RADIUS)
+        wanted = np.zeros_like(place)
+        wanted[partner >= 0] = true.place[partner[partner >= 0]] - place[partner >= 0]
+        return {
+            "planes": planes.to(torch.float16),
+            "numbers": numbers,
+            "truth": torch.from_numpy((partner >= 0).astype(np.float32)),
+            "shift": torch.from_numpy(wanted.astype(np.float32)),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """Return cross-entropy of the verdict, and the absolute error of the place of spots."""
+        said = self(batch["planes"].float(), batch["numbers"])
+        verdict = nn.functional.binary_cross_entropy_with_logits(said[:, 0], batch["truth"])
+        error = (said[:, 1:] - batch["shift"]).abs().clamp_max(1.0).mean(1)
+        spots = batch["truth"]
+        return verdict + 0.1 * (error * spots).sum() / spots.sum().clamp_min(1)
+
+    @torch.no_grad()
+    def find(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Peaks:
+        """Return the candidates of a frame; their score is the logit."""
+        candidates = find_candidates(image, mask, self._settings.candidates, self._settings.patch)
+        planes, numbers, place = inputs(candidates)
+        said = [
+            self(planes[at : at + AT_ONCE], numbers[at : at + AT_ONCE])
+            for at in range(0, len(place), AT_ONCE)
+        ]
+        answer = torch.cat(said).numpy().astype(np.float64) if said else np.zeros((0, 3))
+        place = place + answer[:, 1:]
+        wide = is_wide(candidates)
+        place[wide] = centre_of_mass(candidates)[wide]
+        return Peaks(place, intensity(candidates), answer[:, 0])
+
+
+def intensity(candidates: Candidates) -> NDArray[np.float64]:
+    """Return the photons above the background in the 5 x 5 pixels around each candidate."""
+    middle = candidates.patch.shape[1] // 2
+    inner = np.s_[:, middle - 2 : middle + 3, middle - 2 : middle + 3]
+    excess = candidates.patch[inner] - candidates.background[:, None, None]
+    return np.asarray((excess * candidates.live[inner]).sum((1, 2)), dtype=np.float64)
+
+
+def is_wide(candidates: Candidates) -> NDArray[np.bool_]:
+    """Return which candidates clearly have photons beyond 3 x 3 pixels.
+
+    More than a fifth of those within, and four standard deviations above the background.
+    """
+    middle = candidates.patch.shape[1] // 2
+    excess = (candidates.patch - candidates.background[:, None, None]) * candidates.live
+    near = excess[:, middle - 1 : middle + 2, middle - 1 : middle + 2].sum((1, 2))
+    around = intensity(candidates) - near
+    noise = np.sqrt(16 * candidates.background + np.maximum(around, 0))
+    return np.asarray((around > 0.2 * near) & (around > 4 * noise))
+
+
+def centre_of_mass(candidates: Candidates) -> NDArray[np.float64]:
+    """Return the centre of mass (fs, ss) of the photons above the background, [n, 2].
+
+    Pixels count by a Gaussian window of 1.5 pixels that moves to the centre it finds.
+    """
+    size = candidates.patch.shape[1]
+    steps = np.arange(size) - size // 2
+    excess = (candidates.patch - candidates.background[:, None, None]) * candidates.live
+    shift = np.zeros((len(excess), 2))
+    for _ in range(8):
+        window = [np.exp(-0.5 * ((steps - shift[:, k, None]) / 1.5) ** 2) for k in range(2)]
+        weight = excess * window[1][:, :, None] * window[0][:, None, :]
+        total = np.maximum(weight.sum((1, 2)), 1.0)
+        mean = np.stack([weight.sum(1) @ steps, weight.sum(2) @ steps], axis=1) / total[:, None]
+        shift = np.clip(mean, -2, 2)
+    return np.stack([candidates.fs, candidates.ss], axis=1) + 0.5 + shift
+
+
+def inputs(candidates: Candidates) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+    """Return what the network reads of candidates, and their centres of mass.
+
+    Returns
+    -------
+    planes
+        [n, 4, size, size]: photons on a scale where the noise is even (Anscombe, Biometrika 35,
+        246, 1948), photons above the background, live pixels, background.
+    numbers
+        [n, 4]: background, deviance, photons of 3 x 3 and of 5 x 5 pixels.
+    place
+        [n, 2] fs, ss.
+    """
+    level = candidates.background[:, None, None]
+    patch = candidates.patch.astype(np.float64)
+    excess = patch - level
+    even = 2 * (np.sqrt(patch + 0.375) - np.sqrt(level + 0.375))
+    planes = np.stack(
+        [
+            np.arcsinh(even / 2),
+            np.arcsinh(excess),
+            candidates.live.astype(np.float64),
+            np.broadcast_to(np.log(level) / 4, patch.shape),
+        ],
+        axis=1,
+    )
+    middle = patch.shape[1] // 2
+    inner = excess[:, middle - 1 : middle + 2, middle - 1 : middle + 2]
+    near = inner.sum((1, 2))
+    steps = np.array([-1.0, 0.0, 1.0])
+    shift = np.stack([inner.sum(1) @ steps, inner.sum(2) @ steps], axis=1)
+    shift = np.clip(shift / np.maximum(near, 1.0)[:, None], -1, 1)
+    numbers = np.stack(
+        [
+            np.log(candidates.background) / 4,
+            np.log1p(candidates.deviance),
+            np.log1p(np.maximum(near, 0)),
+            np.log1p(np.maximum(intensity(candidates), 0)),
+        ],
+        axis=1,
+    )
+    place = np.stack([candidates.fs, candidates.ss], axis=1) + 0.5 + shift
+    return (
+        torch.from_numpy(planes.astype(np.float32)),
+        torch.from_numpy(numbers.astype(np.float32)),
+        place,
+    )

@@ -1,0 +1,153 @@
+"""Figures of a task of values: said against true, errors beside their limits, calibration."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from spotmill.report import style
+from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.values import Part, ValueTask
+
+# Shown in keV and mm.
+SHOWN = {"eV": (1e-3, "keV"), "m": (1e3, "mm")}
+LABELS = {"photon_energy": "photon energy, keV", "clen": "camera length, m"}
+SCALES = {"photon_energy": 1e-3, "clen": 1.0}
+
+
+def draw_values(task: ValueTask) -> list[Drawing]:
+    """Draw all figures of a task of values."""
+    return [draw_history(task), draw_said(task), draw_parts(task), draw_calibration(task)]
+
+
+def draw_history(task: ValueTask) -> Drawing:
+    """Draw the loss in training and validation."""
+    history = task.history
+    with styled():
+        figure = new_figure(6, 3.2)
+        axes = figure.subplots()
+        names = ("train_loss", "validation_loss")
+        for column, colour, marker in zip(names, style.CYCLE, style.MARKERS, strict=False):
+            axes.plot(
+                history["epoch"],
+                history[column],
+                color=colour,
+                marker=marker,
+                label=column.replace("_", " "),
+            )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("negative log-likelihood")
+        axes.legend()
+        png = to_png(figure)
+    return Drawing(
+        f"{task.name}_training",
+        "Training",
+        "Curves of training and validation loss against epoch.",
+        "Epoch by epoch; the weights of the lowest validation loss are kept.",
+        png,
+        history,
+    )
+
+
+def draw_said(task: ValueTask) -> Drawing:
+    """Draw what was said against what was true, with standard deviations."""
+    evaluation, table = task.evaluation, task.predictions
+    factor, unit = SHOWN[evaluation.unit]
+    truth, said, sigma = (table[name] * factor for name in ("truth", "said", "sigma"))
+    with styled():
+        figure = new_figure(5.4, 4.6)
+        axes = figure.subplots()
+        axes.errorbar(
+            truth, said, sigma, fmt="o", markersize=3, linewidth=0.6, color=style.BLUE, alpha=0.6
+        )
+        ends = [float(min(truth.min(), said.min())), float(max(truth.max(), said.max()))]
+        axes.plot(ends, ends, color=style.GREY, linewidth=1)
+        axes.set_xlabel(f"true, {unit}")
+        axes.set_ylabel(f"said, {unit}")
+        png = to_png(figure)
+    ours = evaluation.ours
+    return Drawing(
+        f"{task.name}_confusion",
+        "What was true and what was said",
+        f"Answers against truth; root mean square error {ours.rmse * factor:.3g} {unit}.",
+        "One point a test frame; bars: the standard deviation that the model states; line: equal.",
+        png,
+        table,
+    )
+
+
+def draw_parts(task: ValueTask) -> Drawing:
+    """Draw the error in parts of both ranges, beside limit and Cramér-Rao bound."""
+    evaluation = task.evaluation
+    factor, unit = SHOWN[evaluation.unit]
+    parts = evaluation.ours.per_part
+    names = [name for name in LABELS if any(part.of == name for part in parts)] or ["clen"]
+    with styled():
+        figure = new_figure(4.6 * len(names), 3.6)
+        grid = figure.subplots(1, len(names), squeeze=False)[0]
+        for axes, name in zip(grid, names, strict=True):
+            _draw_part(axes, [part for part in parts if part.of == name], SCALES[name], factor)
+            axes.set_xlabel(LABELS[name])
+        grid[0].set_ylabel(f"root mean square error, {unit}")
+        grid[0].legend()
+        png = to_png(figure)
+    return Drawing(
+        f"{task.name}_per_dataset",
+        "Where on the range",
+        "Error of the model beside limit and Cramér-Rao bound, by photon energy and camera length.",
+        "Limit: the least error that any estimate can have on such photons and ranges. "
+        "Cramér-Rao: of an unbiased estimate that knows no range.",
+        png,
+        pd.DataFrame([part.model_dump() for part in parts], columns=list(Part.model_fields)),
+    )
+
+
+def _draw_part(axes: Axes, parts: list[Part], scale: float, factor: float) -> None:
+    middle = [scale * (part.low + part.high) / 2 for part in parts]
+    for key, label, colour, marker in (
+        ("rmse", "model", style.BLUE, "o"),
+        ("limit", "limit", style.VERMILION, "_"),
+        ("cramer_rao", "Cramér-Rao bound", style.GREY, "x"),
+    ):
+        values = [factor * getattr(part, key) for part in parts]
+        axes.plot(middle, values, color=colour, marker=marker, linewidth=1, label=label)
+    if parts:
+        plain_log(axes)
+
+
+def plain_log(axes: Axes) -> None:
+    """Make the ordinate logarithmic, with plain numbers: the style reads no formulae."""
+    axes.set_yscale("log")
+    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        which(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def draw_calibration(task: ValueTask) -> Drawing:
+    """Draw the distribution of errors in units of the stated deviation beside the normal law."""
+    table = task.predictions
+    pull = (table["said"] - table["truth"]) / table["sigma"]
+    edges = np.linspace(-4, 4, 25)
+    counts = np.histogram(pull.clip(-4, 4), edges)[0]
+    middle = (edges[1:] + edges[:-1]) / 2
+    normal = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi) * len(pull) * (edges[1] - edges[0])
+    words = ", ".join(
+        f"{level}: {share.value:.2f}"
+        for level, share in task.evaluation.ours.coverage.items()
+        if share.value is not None
+    )
+    with styled():
+        figure = new_figure(5.4, 3.4)
+        axes = figure.subplots()
+        axes.bar(middle, counts, width=edges[1] - edges[0], color=style.SKY)
+        axes.plot(middle, normal, color=style.BLACK, linewidth=1.2)
+        axes.set_xlabel("error / stated standard deviation")
+        axes.set_ylabel("test frames")
+        png = to_png(figure)
+    return Drawing(
+        f"{task.name}_errors",
+        "Are the stated deviations right?",
+        f"Histogram of errors over stated deviations beside a normal law; coverage {words}.",
+        f"Share of frames within the stated interval, by its level: {words}.",
+        png,
+        pd.DataFrame({"pull": middle, "frames": counts, "normal": normal}),
+    )
