@@ -148,6 +148,17 @@ class Cluster:
         daemon.kill()
         daemon.wait()
 
+    def remember(self, job: str) -> None:
+        """Wait until slurmctld has written down what it knows of a job.
+
+        It writes some seconds after a change. Killed before, it takes a job that runs for one
+        that waits, starts it a second time and drains the node on which it finds it twice.
+        """
+        asked = time.time()
+        self.run("scontrol", "update", f"JobId={job}", "AdminComment=remembered")
+        state = self.folder / "state/job_state"
+        wait_for("slurmctld writes its state", lambda: state.stat().st_mtime > asked, 60)
+
     def stop(self) -> None:
         """Cancel all jobs, stop every daemon, end what jobs left behind, remove the folder."""
         try:
