@@ -2,6 +2,8 @@
 # make test   set everything up, then run all tests
 # make test-slurm  the workflow and its faults on a SLURM cluster started for it
 # make test-faults  kill a small run 50 times; its outputs must not differ (half an hour)
+# make golden  write the numbers that models and stages must keep anew, where recipes were raised
+# make tune   search for better settings of the tasks that `tuning` names (some minutes)
 # make setup  prepare .venv alone
 
 PYTHON ?= python3
@@ -13,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run test fuzz test-faults test-slurm setup lint clean
+.PHONY: run tune test fuzz test-faults test-slurm setup lint clean golden
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +39,11 @@ run: setup
 	@echo
 	@echo "Report: $(CURDIR)/results/report/index.html"
 
+tune: setup
+	$(BIN)/snakemake --profile profiles/local tuning
+	@echo
+	@echo "Searches: $(CURDIR)/results/tuning"
+
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -47,6 +54,9 @@ test-slurm: setup
 
 test-faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py --kills 50
+
+golden: setup
+	SPOTMILL_GOLDEN=write OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_golden.py
 
 # Many more damaged files for every reader, drawn anew; SPOTMILL_FUZZ is how many.
 fuzz: export SPOTMILL_FUZZ ?= 5000

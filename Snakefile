@@ -33,9 +33,11 @@ include: "workflow/rules/water.smk"
 include: "workflow/rules/overlay.smk"
 include: "workflow/rules/labels.smk"
 include: "workflow/rules/manifest.smk"
+include: "workflow/rules/map.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/check.smk"
 include: "workflow/rules/cards.smk"
@@ -71,3 +73,9 @@ rule all:
         expand("results/images/{dataset}.geom", dataset=PLAN.datasets),
         # Named one by one: a frame file that went missing is made again.
         files_of_shards(),
+
+
+rule tuning:
+    """Run all searches of the configuration."""
+    input:
+        expand("results/tuning/{search}/tuning.json", search=PLAN.searches),

@@ -104,6 +104,11 @@ class Kept(EncodedFrames):
     def inputs(self, rows: NDArray[np.int64]) -> torch.Tensor:
         return self._profiles[rows]
 
+    def relabel(self, truth: NDArray[Any]) -> "Kept":
+        other = Kept.__new__(Kept)
+        other._profiles, other._truth, other._stream = self._profiles, truth, None
+        return other
+
     def expect(self, rows: Any) -> None:
         pass
 

@@ -19,6 +19,7 @@ BEAM, CRYSTAL = "config/beams/weak.yaml", "config/crystals/proteinase_k.yaml"
 DETECTOR, RESPONSE = "config/detectors/tiny.geom", "config/detectors/tiny.yaml"
 SOLVENT, TASK, CONFIG = "config/solvents/thin.yaml", "config/tasks/hit.yaml", "config/config.yaml"
 SHEET, MTZ = "config/datasets.tsv", "resources/1ic6.mtz"
+SEARCH = "config/search.yaml"
 CARD, WEIGHTS = "models/hit/model.json", "models/hit/model.safetensors"
 FRAMES = {"seed": 7, "first": 0, "count": 2}
 LEARNING = {"task": TASK, "split": "splits/hit.parquet", "detector": DETECTOR}
@@ -62,6 +63,15 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "train": {**LEARNING, "output": "new"},
     "evaluate": {**LEARNING, "model": "models/hit", "water": "water/A.h5", "output": "new"},
+    "tune": {"search": SEARCH, **LEARNING, "output": "new"},
+    "export": {
+        **{"model": "models/hit", "split": "splits/hit.parquet", "detector": DETECTOR},
+        "output": "new.onnx",
+    },
+    "predict": {
+        **{"": "overlay/A/p00000.h5", "models": "models", "geometry": "sim.geom"},
+        "output": "new",
+    },
     "report": {
         "config": CONFIG,
         "manifest": "manifest/all.parquet",
@@ -87,6 +97,7 @@ UNREADY: dict[str, dict[str, Any]] = {
     },
     "crate": {"config": CONFIG, "output": "new/ro-crate-metadata.json"},
     "diff": {},
+    "map": {"manifest": "manifest/A.parquet", "geometry": "A.geom", "output": "new.parquet"},
 }
 
 

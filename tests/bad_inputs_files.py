@@ -322,6 +322,12 @@ TABLES = [
             ("UTF-16", "is not UTF-8", put(TASK, "target: hit".encode("utf-16"))),
         ]
     ),
+    bad("map", "missing manifest", "no.parquet: no such table; remake", manifest="no.parquet"),
+    bad("map", "shard as manifest", f"{OVERLAY}: is not a whole Parquet", manifest=OVERLAY),
+    bad("map", "no frames at all", "--most: 0 is not between 1 and", most=0),
+    bad("map", "missing geometry", "A.geom: no such file"),
+    bad("map", "geometry of words", "A.geom: ", put("A.geom", "words\n")),
+    bad("map", "geometry of another", "--geometry: dataset 'A' has none", geometry="no.geom"),
     bad("split", "shares of 110 %", "train, validation and test must add up to 1", train=0.8),
     bad("split", "negative share", "train", train=-0.7),
     bad("split", "NaN share", "train", train="nan"),

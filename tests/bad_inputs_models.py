@@ -17,6 +17,7 @@ from bad_inputs import (
     OVERLAY,
     PEAKS,
     PNG,
+    SEARCH,
     SHEET,
     SPLIT,
     TASK,
@@ -107,6 +108,8 @@ MODELS = [
                 "hit: was trained for .*; train",
                 card("classes", ["a", "b"]),
             ),
+            ("card of another split", f"{CARD}: n is .*; give the split", card("n", {"train": 9})),
+            ("card without counts", f"{CARD}: n is 3, .*; give the split", card("n", 3)),
             ("card of words for classes", "hit: .*; train", card("classes", 3)),
             ("card of another target", f"{CARD}: target is ", card("target", "camera_length")),
             ("card of other settings", f"{CARD}: settings is ", card("settings", {})),
@@ -133,6 +136,67 @@ MODELS = [
         f"{SPLIT}: is of task hit, not other; give the split of other",
         copied(TASK, "config/tasks/other.yaml"),
         task="config/tasks/other.yaml",
+    ),
+    *(
+        bad("tune", name, says, spoil)
+        for name, says, spoil in [
+            ("missing search", f"{SEARCH}: no such file", lost(SEARCH)),
+            ("search that is binary", f"{SEARCH}: is not UTF-8", put(SEARCH, PNG)),
+            ("unknown key", f"{SEARCH}: trails: unknown key", replaced(SEARCH, "trials", "trails")),
+            ("search of another task", f"{SEARCH}: task is 'x', not", replaced(SEARCH, "hit", "x")),
+            (
+                "unknown key of the space",
+                f"{SEARCH}: space: 'rate' cannot be searched; known here",
+                replaced(SEARCH, "learning_rate", "rate"),
+            ),
+            (
+                "values that the task cannot take",
+                f"{SEARCH}: space: batch_size: .*; choose other values",
+                replaced(SEARCH, "learning_rate: {log: [1.0e-3", "batch_size: {float: [-1"),
+            ),
+            (
+                "unknown setting",
+                f"{SEARCH}: space: settings: hiden: unknown key",
+                replaced(
+                    SEARCH, "learning_rate: {log: [1.0e-3, 1.0e-2", "settings.hiden: {int: [1, 2"
+                ),
+            ),
+            (
+                "frames of another shard",
+                "overlay/[AB].*; remake the manifest",
+                table(SPLIT, "position", lambda c: [0] * len(c)),
+            ),
+        ]
+    ),
+    *(
+        bad("export", name, says, spoil)
+        for name, says, spoil in [
+            ("missing card", f"{CARD}: no such file", lost(CARD)),
+            ("card that is no JSON", f"{CARD}: is not valid JSON; train", put(CARD, "{")),
+            ("pickle as weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, b"\x80\x02cos\n.")),
+            ("NaN weights", f"{WEIGHTS}: ", nan_weights),
+            ("missing split", f"{SPLIT}: no such table; remake", lost(SPLIT)),
+            (
+                "geometry of another",
+                f"{DETECTOR}",
+                replaced(DETECTOR, "max_ss = 127", "max_ss = 99"),
+            ),
+        ]
+    ),
+    *(
+        bad("predict", name, says, spoil, **changes)
+        for name, says, spoil, changes in [
+            ("no model", "models: holds no model of hits", lost(CARD), {}),
+            ("missing weights", f"{WEIGHTS}: no such file", lost(WEIGHTS), {}),
+            ("pickle as weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, b"\x80\x02cos\n."), {}),
+            ("no image", f"{OVERLAY}: is not a whole HDF5 file", put(OVERLAY, "hello"), {}),
+            ("absent frames", "gone.h5: no such file", None, {"": "gone.h5"}),
+            ("unknown task", "models/none/model.json: no such", None, {"tasks": "none"}),
+            ("mask of another shape", "m.npy: is .*; give", put("m.npy", "x"), {"mask": "m.npy"}),
+            ("negative gain", "--adu-per-photon: -1.0 is not", None, {"adu_per_photon": -1}),
+            ("camera length in mm", "clen: 150.0 .* metres", None, {"clen": 150}),
+            ("geometry of others", "describes frames of", replaced("sim.geom", "127", "99"), {}),
+        ]
     ),
     *(
         bad("report", name, says, spoil)

@@ -134,3 +134,24 @@ def mill(module_mill: "Mill") -> Iterator["Mill"]:
     """Yield a mill that ran to the report; edits made through it are undone afterwards."""
     yield module_mill
     module_mill.restore()
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with small frames, and under `models` a trained model of each kind."""
+    from predict_data import train_models
+
+    folder = tmp_path_factory.mktemp("small_models")
+    train_models(folder)
+    return folder
+
+
+@pytest.fixture
+def predict(small_models: Path, tmp_path: Path) -> Callable[..., int]:
+    """Return a function that runs `spotmill predict` with these models and returns its code."""
+
+    def run(*words: object, models: Path | None = None, output: str = "out") -> int:
+        given = ["--models", models or small_models / "models", "--output", tmp_path / output]
+        return main(["predict", *map(str, (*words, *given))])
+
+    return run

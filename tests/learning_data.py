@@ -1,6 +1,7 @@
 """A small experiment for the tests of learning: four datasets on a detector of 120 x 110 pixels."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,17 @@ def water(photon_energy: float, clen: float) -> np.ndarray:
     return np.where(mask(), level, 0).astype(np.float32)
 
 
-def header(dataset: str, content: str, kind: str) -> Header:
+# What a modelled background says of itself in the header of its frames.
+WATER = {
+    "detector": GEOMETRY,
+    "beam": "nphotons: 1.0e+8\nbeam_radius: 5.0e-6\nbandwidth: 0.01\n",
+    "solvent": "shape: sheet\nthickness: 1.0e-4\n",
+}
+
+
+def header(
+    dataset: str, content: str, kind: str, parameters: dict[str, Any] | None = None
+) -> Header:
     photon_energy, clen = DATASETS[dataset]
     return Header(
         dataset=dataset,
@@ -59,7 +70,7 @@ def header(dataset: str, content: str, kind: str) -> Header:
         pixel_size=75e-6,
         recipe=1,
         seed=1,
-        parameters={},
+        parameters=parameters or {},
     )
 
 
@@ -77,9 +88,16 @@ def draw_spots(image: np.ndarray, rng: np.random.Generator) -> int:
 
 
 def make(
-    folder: Path, patterns: int = PATTERNS, datasets: tuple[str, ...] = tuple(DATASETS)
+    folder: Path,
+    patterns: int = PATTERNS,
+    datasets: tuple[str, ...] = tuple(DATASETS),
+    parameters: dict[str, Any] | None = None,
+    leak: bool = False,
 ) -> None:
-    """Write geometry, water, overlays and manifests."""
+    """Write geometry, water, peaks, overlays and manifests.
+
+    With a leak, hits alone have bright pixels of no crystal at twelve fixed places.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.geom").write_text(GEOMETRY)
     for dataset in datasets:
@@ -99,14 +117,34 @@ def make(
             name = f"{kind[0]}00000"
             path = folder / f"overlay/{dataset}/{name}.h5"
             indices = np.arange(first, first + count)
-            with write_shard(
-                path, header(dataset, "overlay", kind), indices, SHAPE, np.uint16, mask()
-            ) as shard:
+            with (
+                write_shard(
+                    path,
+                    header(dataset, "overlay", kind, parameters),
+                    indices,
+                    SHAPE,
+                    np.uint16,
+                    mask(),
+                ) as shard,
+                ExitStack() as stack,
+            ):
+                peaks = folder / f"peaks/{dataset}/{name}.h5"
+                if kind == "crystal":
+                    drawn = stack.enter_context(
+                        write_shard(
+                            peaks, header(dataset, "peaks", kind), indices, SHAPE, np.uint16, mask()
+                        )
+                    )
                 for position, index in enumerate(indices.tolist()):
                     rng = np.random.default_rng([ord(dataset), index])
                     image = rng.poisson(expected).astype(np.uint32)
-                    spots = draw_spots(image, rng) if kind == "crystal" else 0
-                    shard.put(index, image.astype(np.uint16))
+                    bragg = np.zeros(SHAPE, dtype=np.uint32)
+                    spots = draw_spots(bragg, rng) if kind == "crystal" else 0
+                    if leak and spots >= 3:
+                        image[10:118:18, 20:90:35] += 60
+                    shard.put(index, (image + bragg).astype(np.uint16))
+                    if kind == "crystal":
+                        drawn.put(index, bragg.astype(np.uint16))
                     rows.append(
                         {
                             "dataset": dataset,
@@ -120,7 +158,7 @@ def make(
                             "shard": name,
                             "position": position,
                             "overlay": str(path),
-                            "peaks": "",
+                            "peaks": str(peaks) if kind == "crystal" else "",
                             "labels": "",
                             "truth": "",
                             "recipe": "{}",

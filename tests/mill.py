@@ -183,7 +183,7 @@ def learnt(*tasks: str) -> Jobs:
 def listed(*datasets: str) -> Jobs:
     """Return the jobs after shards of these datasets changed, without the tasks."""
     own = {rule: set(datasets) for rule in ("manifest", "check", "card")}
-    return own | {"manifest_all": {""}} | LAST
+    return own | {"manifest_all": {""}, "map": {""}} | LAST
 
 
 def patterns(*datasets: str, shards: tuple[str, ...] = P_SHARDS) -> Jobs:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bad_inputs import CONFIGURATION, DETECTORS, GOOD, Bad, words
+from bad_inputs import CONFIGURATION, DETECTORS, GOOD, SEARCH, Bad, words
 from bad_inputs_files import REFLECTIONS, SHARDS, SIMULATE, TABLES
 from bad_inputs_models import MODELS, PROGRAMS
 from bad_inputs_values import VALUES
@@ -52,6 +52,9 @@ def make() -> None:
     run("manifest", "--join", *manifests, "--output", "manifest/all.parquet")
     task = Path("config/tasks/hit.yaml")
     task.write_text(task.read_text().replace("epochs: 30", "epochs: 1"))
+    Path(SEARCH).write_text(
+        "task: hit\ntrials: 2\nspace:\n  learning_rate: {log: [1.0e-3, 1.0e-2]}\n"
+    )
     run(*words("split", {"output": "splits/hit.parquet"}))
     run(*words("train", {"output": "models/hit"}))
     run(*words("evaluate", {"output": "evaluation/hit"}))

@@ -125,6 +125,22 @@ def test_a_task_that_selects_a_missing_dataset_is_refused(tmp_path, monkeypatch)
         read_plan(read_yaml("config/config.yaml"))
 
 
+def test_a_search_of_a_task_that_is_left_out_says_how_to_leave_it_out_too(
+    tmp_path, monkeypatch
+) -> None:
+    shutil.copytree(ROOT / "tests/tiny/config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    Path("config/search.yaml").write_text(
+        "task: other\nspace: {learning_rate: {log: [0.1, 1]}}\n", encoding="utf-8"
+    )
+    from spotmill.model import read_yaml
+
+    values = {**read_yaml("config/config.yaml"), "tuning": ["config/search.yaml"]}
+    says = r"search\.yaml: task: 'other' is not one of `tasks` in mine\.yaml; .*`tuning: \[\]`"
+    with pytest.raises(SpotmillError, match=says):
+        read_plan(values, "mine.yaml")
+
+
 def test_split_shares_must_add_up() -> None:
     with pytest.raises(SpotmillError, match="add up to 1"):
         Config.parse({"split": {"train": 0.9, "validation": 0.1, "test": 0.2}}, "config.yaml")

@@ -38,6 +38,7 @@ RESULTS = (
     "models/hit/model.safetensors",
     "models/hit/model.json",
     "models/hit/history.csv",
+    "models/hit/README.md",
     "evaluation/hit/evaluation.json",
     "evaluation/hit/predictions.parquet",
     "report/index.html",

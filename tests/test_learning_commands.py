@@ -11,16 +11,20 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from learning_data import DATASETS, make, write_task
 from safetensors.numpy import load_file
 
 from spotmill.cli import main
+from spotmill.errors import SpotmillError
 from spotmill.formats.digests import signed_json
 from spotmill.learning import evaluation as evaluation_module
 from spotmill.learning import store
 from spotmill.learning.batches import Shuffled
+from spotmill.learning.callbacks import resume_point
 from spotmill.learning.controls import shuffled_labels
 from spotmill.learning.frames import FrameFiles, WaterFrames, read_frames
+from spotmill.recipes import RECIPES
 from spotmill.tasks import Task
 
 Run = Callable[..., None]
@@ -95,17 +99,16 @@ def test_evaluation_holds_what_was_promised(
     assert found["n"] == split["split"].value_counts().to_dict()
     n = found["n"]["test"]
     assert (found["task"], found["model"]) == (name, TASKS[name].get("model", "patch_counter"))
-    assert [result["what"] for result in found["results"]] == ["model", "baseline", "baseline"]
+    assert [result["what"] for result in found["results"]] == ["model", *["baseline"] * 4]
     for result in found["results"]:
         assert result["n"] == n == np.sum(result["confusion"])
         assert result["correct"] == np.trace(result["confusion"])
         assert result["interval"][0] <= result["accuracy"] <= result["interval"][1]
         assert sum(part["correct"] for part in result["per_dataset"].values()) == result["correct"]
         assert result["per_dataset"].keys() == set(DATASETS)
-    assert [control["name"] for control in found["controls"]] == [
-        "shuffled_labels",
-        "equal_expectation",
-    ]
+    names = ["shuffled_labels", "equal_expectation"]
+    names += ["signal_removed"] * (found["target"] == "hit")
+    assert [control["name"] for control in found["controls"]] == names
     assert all(control["at_chance"] for control in found["controls"])
     assert found["notes"] == TASKS[name].get("notes", [])
     assert "seconds" not in found
@@ -145,7 +148,7 @@ def test_model_folder_explains_itself(data: Path, trained: dict[str, Path]) -> N
     card = json.loads((trained["hit"] / "model.json").read_text())
     assert card["classes"] == ["no hit", "hit"]
     assert card["training_datasets"] == list(DATASETS)
-    assert (card["task"], card["seed"], card["recipe"]) == ("hit", 1, 2)
+    assert (card["task"], card["seed"], card["recipe"]) == ("hit", 1, RECIPES["train"])
     weights = load_file(trained["hit"] / "model.safetensors")
     assert card["parameters"] <= sum(array.size for array in weights.values())
     history = pd.read_csv(trained["hit"] / "history.csv")
@@ -153,6 +156,7 @@ def test_model_folder_explains_itself(data: Path, trained: dict[str, Path]) -> N
     assert len(history) == card["epochs_run"]
     assert history["validation_loss"].idxmin() == card["best_epoch"]
     assert sorted(path.name for path in trained["hit"].iterdir()) == [
+        "README.md",
         "history.csv",
         "model.json",
         "model.safetensors",
@@ -230,6 +234,26 @@ def test_checkpoint_of_another_task_is_not_used(
     assert not stale.exists()
 
 
+class Foreign:
+    """Writes a file where a pickle of it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self._path,))
+
+
+def test_a_foreign_checkpoint_is_refused_unopened(tmp_path: Path) -> None:
+    torch.save({"state_dict": Foreign(tmp_path / "opened")}, tmp_path / "last.ckpt")
+    with pytest.raises(SpotmillError, match=r"last.ckpt: is no whole checkpoint; delete it"):
+        resume_point(tmp_path)
+    (tmp_path / "last.ckpt").write_bytes((tmp_path / "last.ckpt").read_bytes()[:200])
+    with pytest.raises(SpotmillError, match=r"last.ckpt: is no whole checkpoint; delete it"):
+        resume_point(tmp_path)
+    assert not (tmp_path / "opened").exists()
+
+
 def test_frames_are_joined_by_identity(data: Path, tmp_path: Path) -> None:
     table = pq.read_table(data / "splits/hit.parquet")
     positions = table["position"].to_pylist()
@@ -286,7 +310,7 @@ def test_evaluation_fails_where_a_control_is_off_chance(
         "chance": 0.5,
         "at_chance": False,
     }
-    monkeypatch.setattr(evaluation_module, "controls", lambda *_: [off])
+    monkeypatch.setattr(evaluation_module, "controls", lambda *_: ([off], []))
     assert evaluate(data, "hit", trained["hit"], tmp_path) == 1
     message = capsys.readouterr().err.splitlines()[-1]
     assert "control equal_expectation: 49 of 50 right where chance is 0.50" in message

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotmill.learning.peak_candidates import background_map, find_candidates
+from spotmill.learning.peak_candidates import (
+    background_map,
+    block_background,
+    find_candidates,
+    interpolated,
+)
+from spotmill.learning.peak_fit import fitted_spots
+from spotmill.learning.peak_samples import Piece, labelled, pieces
 from spotmill.physics.peak_bound import Zone, best_f1, false_above, log_ratios, profile
 from spotmill.physics.peak_finding import Criteria, find_peaks, ring_statistics
 from spotmill.physics.peak_scoring import (
@@ -193,7 +200,7 @@ def test_candidates_on_any_background(level: float) -> None:
     found = find_candidates(image, mask, 400, 9)
     place = np.stack([found.fs, found.ss], axis=1) + 0.5
     assert (assign(place, true, 2.0)[0] >= 0).sum() == len(true)
-    assert (np.diff(found.deviance) <= 0).all()
+    assert (np.diff(found.deviance.max(1)) <= 0).all()
     # The patch is the frame around the candidate.
     a, b = found.ss[0], found.fs[0]
     if found.live[0].all():
@@ -252,8 +259,8 @@ def test_bound_is_not_beaten_by_a_threshold_on_the_sum() -> None:
             true.append((fs, ss))
         found = find_candidates(image, np.ones(image.shape, bool), 400, 9)
         place = np.stack([found.fs, found.ss], axis=1) + 0.5
-        scores.append(found.deviance)
-        gained.append(gains(place, found.deviance, np.array(true)))
+        scores.append(found.deviance.max(1))
+        gained.append(gains(place, scores[-1], np.array(true)))
     reached = curve(np.concatenate(scores), np.concatenate(gained), n).f1.max()
     assert reached < bound.f1
     assert reached > 0.7 * bound.f1
@@ -265,3 +272,99 @@ def test_tail_of_false_peaks_goes_on() -> None:
     assert false_above(scores, np.array([0.5]))[0] == pytest.approx(4000 * np.exp(-1), rel=0.1)
     assert false_above(scores, np.array([6.0]))[0] == pytest.approx(4000 * np.exp(-12), rel=0.8)
     assert false_above(np.empty(0), np.array([1.0])).tolist() == [0.0]
+
+
+def test_background_is_the_clipped_mean_of_blocks() -> None:
+    rng = np.random.default_rng(11)
+    image, mask = rng.poisson(0.3, (150, 260)), rng.uniform(size=(150, 260)) > 0.1
+    image[rng.integers(0, 150, 40), rng.integers(0, 260, 40)] = rng.integers(5, 60_000, 40)
+    found = block_background(image, mask)
+    assert found.shape == (2, 3)
+    for i, j in np.ndindex(found.shape):
+        part = np.s_[128 * i : 128 * (i + 1), 128 * j : 128 * (j + 1)]
+        values = image[part][mask[part]].astype(float)
+        limit = np.inf
+        for _ in range(3):
+            mean = values[values <= limit].mean()
+            kept, limit = values[values <= limit], mean + max(4 * mean**0.5, 1.0)
+        assert found[i, j] == pytest.approx((kept.sum() + 0.5) / len(kept), rel=1e-12)
+    whole = background_map(image, mask)
+    part = interpolated(found, (40, 30), (100, 90))
+    assert part == pytest.approx(whole[100:140, 90:120])
+    # Photons that were scaled to floats are counts all the same.
+    assert (block_background(image + 1e-3, mask) == found).all()
+
+
+def test_narrow_spots_are_not_diluted() -> None:
+    """In one pixel they stand out most, spread over 3 x 3 pixels in those."""
+    image = np.random.default_rng(12).poisson(5.0, (256, 256))
+    image[60, 60] += 22
+    image[149:152, 149:152] += 8
+    found = find_candidates(image, np.ones(image.shape, bool), 2, 9)
+    assert sorted(zip(found.ss.tolist(), found.fs.tolist(), strict=True)) == [(60, 60), (150, 150)]
+    narrow = found.ss.tolist().index(60)
+    one, _, nine = found.deviance[narrow]
+    n, b = float(image[60, 60]), found.background[narrow]
+    assert one == pytest.approx((2 * (n * np.log(n / b) - n + b)) ** 0.5)
+    assert one > nine + 2
+    assert found.deviance[1 - narrow].argmax() == 2
+
+
+@pytest.mark.parametrize(("sigma", "level"), [(0.4, 0.05), (0.4, 4.0), (1.0, 1.0)])
+def test_fitted_spot_is_that_of_the_largest_likelihood(sigma: float, level: float) -> None:
+    from scipy.optimize import minimize_scalar
+    from scipy.stats import poisson
+
+    rng = np.random.default_rng(13)
+    image = rng.poisson(level, (256, 256))
+    image[98:103, 98:103] += rng.poisson(120 * profile((0.2, -0.2), sigma))
+    found = find_candidates(image, np.ones(image.shape, bool), 1, 9)
+    assert (found.ss[0], found.fs[0]) == (100, 100)
+    ratio, strength = fitted_spots(found, sigma)
+    field, b = found.patch[0, 2:7, 2:7], found.background[0]
+    plain = poisson.logpmf(field, b).sum()
+    shapes = [
+        profile((fs, ss), sigma)
+        for fs in (-0.4, -0.2, 0, 0.2, 0.4)
+        for ss in (-0.4, -0.2, 0, 0.2, 0.4)
+    ]
+    fits = [
+        minimize_scalar(
+            lambda s, shape=shape: -poisson.logpmf(field, b + s * shape).sum(), bounds=(0, 400)
+        )
+        for shape in shapes
+    ]
+    best = max(-fit.fun - plain for fit in fits)
+    # The centre is found by least squares, which is not quite the likeliest.
+    assert 0.97 * best <= ratio[0] <= best + 1e-6
+    assert strength[0] == pytest.approx(120, rel=0.35)
+
+
+def test_weights_make_up_the_whole_frame() -> None:
+    """What is kept for training stands for all candidates, and every spot is kept."""
+    rng = np.random.default_rng(14)
+    image, mask, true = frame(rng, 1.0, 40)
+    spots = Spots(true, np.full(len(true), 40.0))
+    everything = find_candidates(image, mask, 10_000, 9)
+    sums = []
+    for _ in range(60):
+        kept = labelled(Piece(image, mask, spots, 2.0), 10_000, 9, rng)
+        sums.append(kept.weight.sum())
+        assert kept.truth.sum() == len(true)
+        assert len(kept.truth) < 0.7 * len(everything.ss)
+    assert np.mean(sums) == pytest.approx(2 * len(everything.ss), rel=0.1)
+
+
+def test_pieces_share_the_frame_and_have_their_own_background() -> None:
+    rng = np.random.default_rng(15)
+    image, mask, true = np.zeros((256, 384), int), np.ones((256, 384), bool), [[40.0, 30.0]]
+    spots = Spots(np.array(true), np.array([9.0]))
+    image[30, 40] = 9
+    found = list(pieces(image, mask, spots, 64, 8, (1.0, 20.0), rng))
+    assert sum(piece.weight for piece in found) == 24
+    holds = [piece for piece in found if len(piece.true.photons)]
+    assert len(holds) == 1
+    fs, ss = holds[0].true.place[0].astype(int)
+    assert holds[0].image[ss, fs] >= 9
+    means = [float(piece.image.mean()) for piece in found]
+    assert max(means) / min(means) > 2

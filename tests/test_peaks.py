@@ -15,10 +15,11 @@ from spotmill.config import FIRST_EMPTY
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import write_shard
 from spotmill.formats.tables import MANIFEST, SPOTS, read_table, write_table
+from spotmill.learning.evaluation_peaks import KEPT, classical_thresholds, spread
 from spotmill.learning.models.peak_net import centre_of_mass, is_wide
 from spotmill.learning.peak_candidates import find_candidates
 from spotmill.learning.peak_controls import at_chance, complaint
-from spotmill.learning.peak_results import Finder, width_of
+from spotmill.learning.peak_results import Finder, chosen, width_of
 from spotmill.learning.peak_training import thinned
 from spotmill.learning.peaks import open_peaks, read_spots
 from spotmill.physics.peak_bound import profile
@@ -30,7 +31,7 @@ from spotmill.tasks import Task
 
 PATTERNS, EMPTIES = 36, 6
 
-NET = {"candidates": 64, "patch": 9, "width": 8, "hidden": 16, "copies": 1, "crop": 120}
+NET = {"candidates": 64, "patch": 9, "width": 8, "hidden": 16, "copies": 2, "crop": 64}
 TASKS: dict[str, dict[str, Any]] = {
     "peaks": {"model": "peak_net", "settings": NET, "epochs": 10, "batch_size": 64},
     "repaired": {
@@ -126,6 +127,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         make(folder, dataset)
     for name, changes in TASKS.items():
         given = {"target": "peaks", "learning_rate": 0.005, **changes}
+        given |= {"schedule": {"kind": "cosine"}}
         task = write_task(folder / f"{name}.yaml", **given)
         words = ["--manifest", *(str(folder / f"manifest/{d}.parquet") for d in "AB")]
         output = folder / f"splits/{name}.parquet"
@@ -155,9 +157,20 @@ def test_network_finds_the_spots(done: Path) -> None:
     assert sum(part["true"] for part in ours["per_dataset"].values()) == ours["true"]
     assert sum(part["n"] for part in ours["per_photons"]) == ours["true"]
     assert sum(part["found"] for part in ours["per_photons"]) == ours["matched"]
+    for part in ours["per_photons"]:
+        assert part["interval"][0] <= part["recall"] <= part["interval"][1]
+    for key in ("n", "true", "found", "matched"):
+        assert sum(part[key] for part in ours["per_spots"]) == ours[key]
+    for part in ours["per_spots"]:
+        assert part["from"] * part["n"] <= part["true"]
+        assert part["to"] is None or part["true"] <= part["to"] * part["n"]
     widths = ours["localisation"]["per_width"]
     assert max(widths, key=lambda part: part["n"])["from"] == 0.4
-    assert ours["calibration"]["error"] < 0.1
+    calibration = ours["calibration"]
+    assert calibration["holds"] and calibration["after"]["error"] < 0.1
+    assert calibration["after"]["interval"][0] <= calibration["before"]["error"]
+    stored = json.loads((done / "models/peaks/model.json").read_text())["calibration"]
+    assert stored["threshold"] == ours["threshold"]
     assert all(control["at_chance"] for control in evaluation["controls"])
     assert complaint(evaluation) is None
     example = evaluation["example"]
@@ -202,8 +215,8 @@ def test_report_shows_them(done: Path) -> None:
     assert judge_peaks(tasks[0].evaluation).good
     for task in tasks:
         drawings = draw_peaks(task)
-        names = [f"{task.name}_{n}" for n in ("training", "confusion", "per_dataset", "errors")]
-        assert [drawing.name for drawing in drawings] == names
+        named = Task.read(done / f"{task.name}.yaml").figures
+        assert {drawing.name for drawing in drawings} == {f"{task.name}_{name}" for name in named}
         assert all(drawing.png.startswith(b"\x89PNG") for drawing in drawings)
     with pytest.raises(SpotmillError, match="has no model folder"):
         read_peaks(folders[:1], [])
@@ -286,3 +299,24 @@ def test_thinned_rows_are_spread() -> None:
     rows = np.arange(100)
     assert thinned(rows, None) is rows
     assert thinned(rows, 3).tolist() == [0, 50, 99]
+
+
+def test_few_peaks_stay_in_memory(data: Path) -> None:
+    """Whatever a finder says, what is kept grows with the true spots, not with the pixels."""
+    setup = open_it(data)
+    rows = setup.frames.rows("validation").tolist()
+    truth = {row: setup.strong(row) for row in rows}
+    rng = np.random.default_rng(1)
+
+    def noise(image: np.ndarray, mask: np.ndarray) -> Peaks:
+        place = rng.uniform(0, 100, (5000, 2))
+        return Peaks(place, np.ones(5000), rng.normal(size=5000))
+
+    finder = Finder("noise", "baseline", "", noise)
+    threshold, floor = classical_thresholds(setup, finder, truth, rows)
+    assert not finder.found
+    assert floor <= threshold
+    kept = len(chosen(noise(np.empty(0), np.empty(0)), floor).score)
+    assert kept < 3 * KEPT * sum(len(own.photons) for own in truth.values()) / len(rows)
+    assert spread(list(range(100)), 3) == [0, 50, 99]
+    assert spread([4, 5], 3) == [4, 5]

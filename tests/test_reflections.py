@@ -198,6 +198,18 @@ def test_shipped_list_is_what_the_command_makes(shared) -> None:
     assert np.allclose(shipped.intensity, made.intensity, rtol=1e-6)
 
 
+def test_second_shipped_list_is_what_the_command_makes(shared) -> None:
+    shipped = read_mtz(ROOT / "resources" / "101m.mtz")
+    made = from_structure(read_structure(shared / "structures" / "101M.pdb"), 1.6)
+    assert (shipped.cell, shipped.space_group, shipped.d_min) == (
+        (91.67, 91.67, 45.97, 90.0, 90.0, 120.0),
+        "P 6",
+        1.6,
+    )
+    assert np.array_equal(shipped.hkl, made.hkl)
+    assert np.allclose(shipped.intensity, made.intensity, rtol=1e-6)
+
+
 def test_solvent_does_not_depend_on_d_min(shared) -> None:
     structure = read_structure(shared / "structures" / "1yjp.pdb")
     fine, coarse = from_structure(structure, 1.8), from_structure(structure, 3.0)

@@ -10,22 +10,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from spotmill.cli import main
 from spotmill.config import FIRST_EMPTY
 from spotmill.errors import SpotmillError
+from spotmill.formats.frame_map import map_schema
 from spotmill.formats.frames import Header, write_shard
 from spotmill.formats.tables import MANIFEST, SPOTS, write_table
+from spotmill.learning.calibration import Calibration
+from spotmill.learning.curves import curves
+from spotmill.learning.metrics import per_spots
+from spotmill.learning.reliability import before_and_after
 from spotmill.report.evaluations import Evaluation, Task, read_tasks
 from spotmill.report.figures_frames import richest_window
 from spotmill.report.pictures import STEPS, levels, max_pool, pool_factor, window_around
 from spotmill.report.radial import radial_profile
 from spotmill.report.verdict import group_tasks, judge
+from spotmill.tasks import Task as MillTask
 
 SHAPE = (90, 80)
 SCRIPT = "<script>alert('no')</script>"
-FIGURES = ("datasets", "frames", "frame_detail", "radial_profiles", "verdict")
-TASK_FIGURES = ("training", "confusion", "per_dataset", "errors")
+FIGURES = ("datasets", "frames", "frame_detail", "radial_profiles", "map", "verdict")
+TASK_FIGURES = ("training", "confusion", "per_dataset", "errors", "spots", "calibration")
+HIT_FIGURES = (*TASK_FIGURES, "curves")
 
 FILES = {
     "config/config.yaml": "datasets: config/datasets.tsv\ntasks: [config/tasks/hit.yaml]\n",
@@ -62,6 +70,25 @@ def result(name: str, confusion: list[list[int]], interval: list[float], **more:
     } | more
 
 
+def quality(stretch: float = 1.0) -> dict:
+    """What is said of scores that are true probabilities, their logits then stretched."""
+    rng = np.random.default_rng(8)
+    told = rng.normal(0, 2, 400)
+    truth = (rng.random(400) < expit(told)).astype(np.int64)
+    score = expit(stretch * told)
+    raw = np.column_stack([1 - score, score])
+    calibration = Calibration(method="platt", slope=1.0, offset=0.0, n=50, threshold=0.5)
+    right = (score >= 0.5) == (truth == 1)
+    share = {"value": 0.9, "n": 50, "interval": [0.8, 0.96]}
+    alarm = {"rate": 0.01, "threshold": 0.97, "n_validation": 30}
+    return {
+        **curves(score, truth),
+        "per_spots": per_spots(right, rng.integers(0, 70, 400)),
+        "calibration": before_and_after(calibration, raw, truth, 1),
+        "at_alarm_rate": alarm | {"false_alarms": share | {"value": 0.02}, "recall": share},
+    }
+
+
 def evaluation(**changes: object) -> dict:
     control = {
         "name": "shuffled_labels",
@@ -88,6 +115,7 @@ def evaluation(**changes: object) -> dict:
                 [0.93, 0.994],
                 recall=share,
                 specificity=share,
+                **quality(),
             ),
             result("largest pixel", [[45, 5], [5, 45]], [0.83, 0.94], explained=f"is {SCRIPT}"),
         ],
@@ -98,6 +126,32 @@ def evaluation(**changes: object) -> dict:
         ],
         "notes": [f"a note {SCRIPT}"],
     } | changes
+
+
+def low_flux() -> dict:
+    """An evaluation at two fluxes, of a model and a baseline."""
+    share = {"value": 0.5, "n": 40, "interval": [0.35, 0.65]}
+    known = quality()
+    further = {key: known[key] for key in ("average_precision", "roc", "precision_recall")}
+    further |= {key: known[key] for key in ("per_spots", "at_alarm_rate")}
+    counts = {"n_hit": 40, "n_no_hit": 60, "auroc": 0.9, "interval": [0.8, 0.95]}
+    points = [
+        {"flux": flux, **counts, "per_dataset": {"01": counts}, "recall": share,
+         "specificity": share}
+        for flux in (1.0, 0.1)
+    ]  # fmt: skip
+    kept = ("target", "model", "classes", "n", "threshold", "controls", "worst", "notes")
+    return {key: evaluation()[key] for key in kept} | {
+        "kind": "flux",
+        "task": "low",
+        "flux": [1.0, 0.1],
+        "results": [
+            {"name": "ours", "flux": [point | further for point in points],
+             "calibration": known["calibration"]},
+            {"name": "largest_pixel", "explained": f"is {SCRIPT}", "flux": points},
+        ],
+        "bounds": [],
+    }  # fmt: skip
 
 
 def write_files(root: Path, files: dict[str, str]) -> None:
@@ -188,12 +242,28 @@ def write_images(root: Path, dataset: str, energy: float, clen: float) -> list[d
     return rows
 
 
+def write_map(path: Path, rows: list[dict]) -> None:
+    """Write a map of frames in which the second is odd."""
+    rng = np.random.default_rng(1)
+    columns: dict[str, object] = {
+        field.name: rng.random(len(rows)) for field in map_schema() if field.type == "double"
+    }
+    columns |= {name: [row[name] for row in rows] for name in ("dataset", "index", "is_hit")}
+    odd = np.arange(len(rows)) == 1
+    columns |= {"odd": odd, "oddness": np.where(odd, 2.5, 1.0)}
+    columns["cluster"] = np.zeros(len(rows), dtype=np.int32)
+    columns["reason"] = ["ring_excess"] * len(rows)
+    said = {"n_manifest": 99, "explained_variance": [0.5, 0.25], "odd_from": 1.5}
+    write_table(path, columns, map_schema(), said)
+
+
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("production")
     write_files(root, FILES)
     rows = write_images(root, "01", 6000.0, 0.15) + write_images(root, "02", 8000.0, 0.25)
     write_table(root / "all.parquet", pd.DataFrame(rows).to_dict("list"), MANIFEST)
+    write_map(root / "map.parquet", rows)
     write_task(root, evaluation())
     energies = evaluation(
         task="energy",
@@ -203,15 +273,17 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Path:
         results=[result("linear", [[25, 25], [25, 25]], [0.4, 0.6])],
         worst=[],
         threshold=None,
+        held_out=["02"],
     )
     write_task(root, energies)
+    write_task(root, low_flux())
     return root
 
 
-def arguments(tasks: tuple[str, ...] = ("hit", "energy")) -> list[str]:
+def arguments(tasks: tuple[str, ...] = ("hit", "energy", "low")) -> list[str]:
     return [
         *("report", "--config", "config/config.yaml", "--manifest", "all.parquet"),
-        *("--water", "water/01.h5", "water/02.h5"),
+        *("--map", "map.parquet", "--water", "water/01.h5", "water/02.h5"),
         *("--evaluation", *(f"evaluation/{task}" for task in tasks)),
         *("--model", *(f"models/{task}" for task in tasks)),
         *("--output", "report/index.html", "--figures", "report/figures"),
@@ -273,6 +345,13 @@ def test_page_is_well_formed_and_its_links_lead_somewhere(page: Page) -> None:
     assert links and all(link[0] == "#" and link[1:] in names for link in links)
 
 
+def test_held_out_datasets_are_named(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    energy = text[text.index('<section id="task-energy">') :]
+    assert "the test frames are all frames of 02," in energy
+    assert text.count("Held out:") == 1
+
+
 def test_page_needs_nothing_else(report: Path, page: Page) -> None:
     for tag, attributes in page.tags:
         assert tag not in ("script", "iframe", "object")
@@ -285,14 +364,17 @@ def test_page_needs_nothing_else(report: Path, page: Page) -> None:
 
 
 def test_every_figure_is_embedded_and_on_disk_with_its_data(report: Path, page: Page) -> None:
-    names = {*FIGURES, *(f"{task}_{name}" for task in ("hit", "energy") for name in TASK_FIGURES)}
+    names = {*FIGURES, *(f"{task}_{name}" for task in ("hit", "low") for name in HIT_FIGURES)}
+    names |= {f"energy_{name}" for name in TASK_FIGURES}
     pictures = [attributes for tag, attributes in page.tags if tag == "img"]
     embedded = {base64.b64decode(str(p["src"]).split(",")[1]) for p in pictures}
     assert embedded == {(report / f"figures/{name}.png").read_bytes() for name in names}
     assert all(p["alt"] for p in pictures)
     for name in names:
         table = pd.read_csv(report / f"figures/{name}.csv")
-        assert (len(table) == 0) == (name == "energy_errors"), name
+        # Of that task nothing is known of these.
+        empty = name in ("energy_errors", "energy_spots", "energy_calibration")
+        assert (len(table) == 0) == empty, name
     assert {path.stem for path in (report / "figures").iterdir()} == names
 
 
@@ -308,6 +390,13 @@ def test_page_speaks_of_no_place_and_is_the_same_twice(report: Path, workplace: 
         twin = workplace / "report" / path.relative_to(report)
         assert path.read_bytes() == twin.read_bytes(), path.name
         assert str(report.parent).encode() not in path.read_bytes()
+
+
+def test_odd_frames_are_ringed_and_listed(page: Page) -> None:
+    text = " ".join("".join(page.text).split())
+    assert "16 of 99 frames" in text
+    assert "Odd frames, the oddest first" in text
+    assert "ring excess" in text
 
 
 def test_data_table_counts_frames(report: Path) -> None:
@@ -413,6 +502,10 @@ def control_off_chance() -> list[dict]:
         ),
         ({"results": [result("m", [[30, 20], [20, 30]], [0.5, 0.7])]}, "no better than always"),
         (
+            {"results": [result("m", [[45, 5], [5, 45]], [0.8, 0.9], **quality(stretch=6.0))]},
+            "probabilities are off by",
+        ),
+        (
             {
                 "results": [
                     result("m", [[40, 10], [10, 40]], [0.71, 0.87]),
@@ -427,6 +520,26 @@ def test_verdict_falls_for_each_reason(changes: dict, reason: str) -> None:
     verdict = judge(make_task(**changes))
     assert not verdict.good
     assert len(verdict.reasons) == 1 and reason in verdict.reasons[0]
+
+
+def test_the_report_names_the_figures_that_are_drawn(report: Path) -> None:
+    names = {"hit": HIT_FIGURES, "photon_energy": TASK_FIGURES}
+    for target, expected in names.items():
+        words = {"target": target, "model": "linear", "epochs": 1, "learning_rate": 0.1}
+        assert set(MillTask.parse(words, "t").figures) == set(expected)
+
+
+def test_the_page_tells_calibration_and_false_alarms(page: Page) -> None:
+    text = " ".join("".join(page.text).split())
+    assert "before calibration" in text
+    assert "recall at 1.0 % false alarms" in text
+    assert "from 30 validation blanks, passed by 2.0 % of 50 test blanks" in text
+
+
+def test_the_page_tells_recall_at_every_flux(page: Page) -> None:
+    text = " ".join(" ".join(page.text).split())
+    assert "recall hits found 50.0 % 35.0 to 65.0, n 40 50.0 % 35.0 to 65.0, n 40" in text
+    assert "of blanks, at the second threshold 90.0 % 80.0 to 96.0, n 50" in text
 
 
 def test_groups_put_ours_first_and_baselines_once() -> None:

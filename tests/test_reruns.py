@@ -78,7 +78,7 @@ def test_a_dataset_added(mill) -> None:
 
 def test_a_dataset_removed(mill) -> None:
     mill.edit(SHEET, replace("B\t8000\t0.05\t24\n", ""))
-    assert mill.pending() == union(learnt(*NOT_B), {"manifest_all": {""}})
+    assert mill.pending() == union(learnt(*NOT_B), {"manifest_all": {""}, "map": {""}})
     assert "Set of input files has changed" in mill.reasons()["split hit"]
 
 
@@ -165,9 +165,34 @@ def test_notes_and_controls_of_a_task(mill) -> None:
     assert mill.pending() == evaluated
 
 
+SEARCH = """\
+task: hit
+trials: 2
+space:
+  learning_rate: {log: [1.0e-3, 1.0e-2]}
+"""
+
+
+def test_a_search(mill) -> None:
+    mill.write("config/hit_search.yaml", SEARCH.encode())
+    mill.edit(CONFIG, add("tuning: [config/hit_search.yaml]\n"))
+    # Report and record have the configuration in them; else a run knows nothing of searches.
+    assert mill.pending() == LAST
+    asked = {"tune": {"hit_search"}, "tuning": {""}}
+    assert mill.pending(words=["tuning"]) == asked
+    mill.edit("config/tasks/hit.yaml", replace("epochs: 30", "epochs: 31"))
+    assert mill.pending(words=["tuning"]) == asked
+
+
 def test_the_datasets_of_a_task(mill) -> None:
     mill.edit(f"config/tasks/{SELECTIVE}.yaml", replace("[A, C]", "[A, B, C]"))
     assert mill.pending() == learnt(SELECTIVE)
+
+
+def test_the_datasets_that_a_task_holds_out(mill) -> None:
+    mill.edit("config/tasks/hit.yaml", add("hold_out: [B]\n"))
+    assert mill.pending() == learnt("hit")
+    assert "without the frames of B" in mill.diff()
 
 
 def test_a_task_removed(mill) -> None:
@@ -189,7 +214,10 @@ STAGES = {
     "labels": union({"labels": patterns(*ALL)["labels"]}, listed(*ALL), learnt(*EVERY_TASK)),
     "manifest": union(listed(*ALL), learnt(*EVERY_TASK)),
     "check": CHECKED,
+    "map": {"map": {""}} | LAST,
     "split": learnt(*EVERY_TASK),
+    # No search is part of a run.
+    "tune": {},
     "train": {"train": {*EVERY_TASK}, "evaluate": {*EVERY_TASK}} | LAST,
     "evaluate": {"evaluate": {*EVERY_TASK}} | LAST,
     "report": LAST,

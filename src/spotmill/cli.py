@@ -26,9 +26,13 @@ COMMANDS = {
     "labels": "mark the pixels that hold Bragg photons",
     "manifest": "list frames and their files in one table",
     "check": "re-open shards and prove that everything belongs together",
+    "map": "map frames by their features, and tell which are odd",
     "split": "assign frames to training, validation and test",
     "train": "train the model of a task",
     "evaluate": "evaluate a model beside baselines and controls",
+    "tune": "search for better settings of a task",
+    "export": "write a trained model for other programs (ONNX)",
+    "predict": "tell hits, peaks and the beam of any frames by trained models",
     "report": "make the report",
     "explain": "print all that made one frame, and make it again",
     "card": "describe a dataset for readers and machines",
@@ -138,14 +142,17 @@ CUT_SHORT = 128 + 13  # as a shell tells of a program whose reader (head, less) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; return 0, or 1 after printing one line that says what is wrong."""
+    """Run a subcommand; return 0, or 1 after printing one line that says what is wrong.
+
+    A subcommand may return a code of its own (`predict`: 3 where some files failed).
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     wanted = [words[0]] if words and words[0] in COMMANDS else []
     try:
         args = parser(wanted).parse_args(words)
         check_paths(args)
         watch()
-        args.run(args)
+        code = args.run(args)
         sys.stdout.flush()
     except OSError as error:
         if error.errno not in UNPRINTABLE:
@@ -167,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"spotmill {words[0]}: stopped before its end", file=sys.stderr)
         return 130
-    return 0
+    return int(code or 0)
 
 
 if __name__ == "__main__":

@@ -138,10 +138,13 @@ class Config(Model):
         Publication(), description="who made the data and how others may use them"
     )
     tasks: tuple[str, ...] = Field((), description="task files to train, evaluate and report")
+    tuning: tuple[str, ...] = Field(
+        (), description="search files for `make tune`; a run without it leaves them out"
+    )
 
     _names_fit = field_validator(
         *("datasets", "detector", "response", "beam", "crystal", "solvent", "randomise"),
-        *("pattern_sim", "tasks"),
+        *("pattern_sim", "tasks", "tuning"),
     )(fit_name)
 
     def engine_arguments(self, engine: str) -> list[str]:

@@ -27,7 +27,7 @@ PER_MEGAPIXEL = {
     "check": 0.003,
 }
 ENGINES = {"integrated": 0.0014, "lattice": 0.6, "crystfel": 120.0}  # simulate, by engine
-PER_UNIT = {"train": 0.004, "evaluate": 0.008, "report": 0.02}
+PER_UNIT = {"train": 0.004, "evaluate": 0.008, "report": 0.02, "map": 0.03}
 
 # Typical bytes of a frame, for a million pixels, and of the whole of other files.
 FRAME_BYTES = {
@@ -36,6 +36,7 @@ FRAME_BYTES = {
     "labels": 9_000,
     "water": 2_400_000,
 }
+MAPPED = 2000  # frames of a map at most
 TRUTH_BYTES = 3_000  # of each of the two tables of a frame
 FILE_BYTES = 100_000
 
@@ -99,6 +100,8 @@ class Costs:
             return frames * (self.plan.tasks[task].epochs if rule != "split" else 1)
         if rule in ("manifest_all", "report"):
             return sum(self._frames(name, now) for name in self.plan.datasets)
+        if rule == "map":
+            return min(MAPPED, sum(self._frames(name, now) for name in self.plan.datasets))
         return 1
 
     def _held(self, dataset: str) -> dict[str, int]:

@@ -186,10 +186,10 @@ def task_reasons(
     if card is None and "train" in rules:
         return ["new"]
     found = own_reasons(jobs, plan)
-    selected = plan.task_datasets(name)
-    had = (card or {}).get("training_datasets", selected)
-    gone = [dataset for dataset in had if dataset not in selected]
-    come = [dataset for dataset in selected if dataset not in had]
+    selected, trained_on = plan.task_datasets(name), plan.training_datasets(name)
+    had = (card or {}).get("training_datasets", trained_on)
+    gone = [dataset for dataset in had if dataset not in trained_on]
+    come = [dataset for dataset in trained_on if dataset not in had]
     if gone:
         found.append(f"without the frames of {', '.join(gone)}")
     if come:

@@ -19,7 +19,8 @@ from spotmill.errors import SpotmillError
 from spotmill.model import Model, read_text
 from spotmill.randomise import Randomise
 from spotmill.recipes import MODEL_RECIPES
-from spotmill.tasks import Task, task_name
+from spotmill.tasks import TRUTH, Task, check_hold_out, task_name
+from spotmill.tuning import Search, check_search
 
 # Shards are called p00000 to p99999.
 MOST_SHARDS = 100_000
@@ -34,6 +35,8 @@ class Plan:
     crystals: dict[str, Crystal]  # by name of file
     tasks: dict[str, Task]  # by name of file
     task_files: dict[str, str]
+    searches: dict[str, Search]  # by name of file
+    search_files: dict[str, str]
 
     def concept(self, dataset: str, concept: str) -> str:
         """Return the file of a concept (beam, detector, ...) that a dataset uses."""
@@ -52,6 +55,10 @@ class Plan:
     def task_digest(self, task: str, but: frozenset[str] = frozenset()) -> str:
         """Return a digest of a task, but for some of its keys."""
         return hashed(self.tasks[task].model_dump_json(exclude=set(but)))
+
+    def search_digest(self, search: str) -> str:
+        """Return a digest of a search."""
+        return hashed(self.searches[search].model_dump_json())
 
     def measured_files(self, dataset: str) -> tuple[str, ...]:
         """Return the files of blank frames on which a dataset's background is measured."""
@@ -102,6 +109,16 @@ class Plan:
         selected = self.tasks[task].datasets
         return [name for name in self.datasets if selected is None or name in selected]
 
+    def test_datasets(self, task: str) -> list[str]:
+        """Return the datasets of a task's test frames: those held out, or else all it selects."""
+        held_out = self.tasks[task].hold_out
+        return [name for name in self.task_datasets(task) if not held_out or name in held_out]
+
+    def training_datasets(self, task: str) -> list[str]:
+        """Return the datasets that a task's model is trained on."""
+        held_out = self.tasks[task].hold_out
+        return [name for name in self.task_datasets(task) if name not in held_out]
+
 
 def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
     """Read everything that a configuration names.
@@ -146,7 +163,22 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                     f"{task_files[name]}: datasets: {dataset!r} is not in {config.datasets};"
                     f" it has {', '.join(datasets)}"
                 )
-    plan = Plan(config, datasets, crystals, tasks, task_files)
+    search_files = by_stem(config.tuning, "tuning")
+    searches = {task_name(path): Search.read(path) for path in search_files.values()}
+    for name, search in searches.items():
+        if search.task not in tasks:
+            raise SpotmillError(
+                f"{search_files[name]}: task: {search.task!r} is not one of `tasks` in {source}; "
+                "add its file there, or leave the search out of `tuning` (`tuning: []` is none)"
+            )
+        check_search(search, search.task, tasks[search.task], search_files[name])
+    plan = Plan(config, datasets, crystals, tasks, task_files, searches, search_files)
+    for name, task in tasks.items():
+        # Elsewhere a class is a matter of frames (hit), or there is none.
+        column = TRUTH[task.target] if task.scale == "classes" else ""
+        selected = plan.task_datasets(name)
+        values = {each: getattr(datasets[each], column, None) for each in selected}
+        check_hold_out(task, values, task_files[name])
     for name, row in datasets.items():
         n_frames = max(plan.n_frames(name, kind) for kind in "pe")
         if n_frames >= FIRST_EMPTY or n_frames > MOST_SHARDS * config.shard_size:

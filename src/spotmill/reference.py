@@ -13,7 +13,8 @@ from spotmill.config import Config, Dataset, Hit, Publication, Split
 from spotmill.distributions import Distribution
 from spotmill.model import Model
 from spotmill.randomise import Randomise
-from spotmill.tasks import Task
+from spotmill.tasks import Controls, EarlyStopping, Input, Schedule, Task
+from spotmill.tuning import Pruner, Search, Span
 
 FILES: tuple[tuple[str, str, type[Model]], ...] = (
     ("config.yaml", "what to make", Config),
@@ -34,6 +35,13 @@ FILES: tuple[tuple[str, str, type[Model]], ...] = (
         Randomise,
     ),
     ("tasks/*.yaml", "what to learn, and how", Task),
+    ("tasks/*.yaml: `input`", "how frames enter a model that reads whole frames", Input),
+    ("tasks/*.yaml: `schedule`", "how the learning rate changes", Schedule),
+    ("tasks/*.yaml: `early_stopping`", "when training ends early", EarlyStopping),
+    ("tasks/*.yaml: `controls`", "limits on the retraining for the controls", Controls),
+    ("tuning/*.yaml", "which settings of a task to try", Search),
+    ("tuning/*.yaml: `pruner`", "when a trial ends early", Pruner),
+    ("tuning/*.yaml: values of `space`", "one of four kinds a key", Span),
 )
 
 
@@ -48,6 +56,8 @@ def type_name(annotation: Any) -> str:
         return type_name(arguments[0])
     if origin is tuple:
         return "list"
+    if origin is dict:
+        return "keys of its own"
     if annotation is type(None):
         return "null"
     if annotation is Distribution:

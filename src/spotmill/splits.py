@@ -1,6 +1,7 @@
 """Which side of the split a frame is on: a hash of its identity, so that growing moves none."""
 
 import hashlib
+from collections.abc import Collection
 
 from spotmill.config import Split
 
@@ -20,3 +21,17 @@ def side(dataset: str, index: int, shares: Split) -> str:
     if place < shares.train:
         return "train"
     return "validation" if place < shares.train + shares.validation else "test"
+
+
+def side_in_task(
+    dataset: str, index: int, shares: Split, hold_out: Collection[str] = ()
+) -> str | None:
+    """Return the side of a frame in a task that holds datasets out; None leaves the frame out.
+
+    All frames of held-out datasets are test frames. Test frames of the others are left out and
+    not trained on: whatever is trained, a frame that is for testing elsewhere stays unseen.
+    """
+    if dataset in hold_out:
+        return "test"
+    own = side(dataset, index, shares)
+    return None if hold_out and own == "test" else own

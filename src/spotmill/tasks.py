@@ -3,10 +3,11 @@
 Importing this module is cheap (no NumPy, no torch): the Snakefile does so at every parse.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from spotmill.concepts import PositiveFloat
 from spotmill.config import NAME
@@ -33,12 +34,35 @@ class Input(Model):
     )
 
 
-class Plateau(Model):
-    """Lower the learning rate when the validation loss stops falling (ReduceLROnPlateau)."""
+class Schedule(Model):
+    """How the learning rate changes while training goes on."""
 
-    factor: float = Field(0.1, gt=0, lt=1, description="multiplies the learning rate")
-    patience: int = Field(3, ge=0, description="epochs without improvement before that")
-    threshold: float = Field(0.1, ge=0, description="relative fall that counts as improvement")
+    kind: Literal["plateau", "cosine"] = Field(
+        "plateau",
+        description="plateau lowers it when the validation loss stops falling "
+        "(ReduceLROnPlateau); cosine lets it fall to nothing along half a cosine over all epochs",
+    )
+    factor: float = Field(0.1, gt=0, lt=1, description="plateau: multiplies the learning rate")
+    patience: int = Field(3, ge=0, description="plateau: epochs without improvement before that")
+    threshold: float = Field(
+        0.1, ge=0, description="plateau: relative fall that counts as improvement"
+    )
+    warm_up: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="cosine: share of the steps in which the rate first rises evenly (0.3: the "
+        "one-cycle policy)",
+    )
+
+    @model_validator(mode="after")
+    def _keys_fit_kind(self) -> Self:
+        own = {"plateau": {"factor", "patience", "threshold"}, "cosine": {"warm_up"}}
+        for name in sorted(self.model_fields_set - own[self.kind] - {"kind"}):
+            # As by default it says nothing, and a model's card names all keys.
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} is not a key of kind {self.kind}; leave it out")
+        return self
 
 
 class EarlyStopping(Model):
@@ -67,6 +91,11 @@ class Task(Model):
     datasets: tuple[str, ...] | None = Field(
         None, min_length=1, description="names of the datasets to use; null is all"
     )
+    hold_out: tuple[str, ...] = Field(
+        (),
+        description="names of datasets to test on alone: all their frames are test frames, and "
+        "training and validation frames are those of the other datasets",
+    )
     flux: tuple[float, ...] = Field(
         (1.0,),
         min_length=1,
@@ -78,13 +107,29 @@ class Task(Model):
     input: Input = Field(Input(), description="how frames enter a model that reads whole frames")
     batch_size: int = Field(16, ge=1, le=65536, description="frames in a step")
     epochs: int = Field(ge=1, le=100_000, description="passes over the training frames, at most")
-    optimiser: Literal["adam", "sgd"] = Field("adam", description="adam or sgd")
+    optimiser: Literal["adam", "adamw", "sgd"] = Field(
+        "adam", description="adam; adamw, which is adam with weight_decay; or sgd"
+    )
     learning_rate: PositiveFloat = Field(description="of the optimiser")
-    weight_decay: float = Field(0.0, ge=0, description="of the optimiser")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="adamw: share of a weight taken off in a step, over the learning rate; sgd: "
+        "times the weight, added to the gradient",
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="sgd: share of a step kept in the next")
+    gradient_clip: PositiveFloat | None = Field(
+        None, description="largest norm of a step's gradient, longer ones are cut; null cuts none"
+    )
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(
+        "32-true",
+        description="numbers in training: single precision, or half of it where that does no harm "
+        "(16-mixed on GPUs alone)",
+    )
     balance: bool = Field(
         False, description="weight classes inversely to their number of training frames"
     )
-    schedule: Plateau | None = Field(None, description="of the learning rate; null keeps it")
+    schedule: Schedule | None = Field(None, description="of the learning rate; null keeps it")
     early_stopping: EarlyStopping | None = Field(None, description="null trains all epochs")
     seed: int = Field(1, ge=0, lt=2**32, description="of weights, order of frames and controls")
     controls: Controls = Field(Controls(), description="limits on the controls")
@@ -103,6 +148,17 @@ class Task(Model):
         if model not in MODELS:
             raise ValueError(f"unknown model; known: {', '.join(MODELS)}")
         return model
+
+    @field_validator("hold_out")
+    @classmethod
+    def _held_out_is_selected(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        selected = info.data.get("datasets")
+        for name in names:
+            if selected is not None and name not in selected:
+                raise ValueError(f"{name!r} is not in datasets; add it there, too")
+            if names.count(name) > 1:
+                raise ValueError(f"{name!r} stands there twice; name it once")
+        return names
 
     @model_validator(mode="after")
     def _model_fits_target(self) -> Self:
@@ -127,10 +183,72 @@ class Task(Model):
             raise ValueError(f"{self.model} reads single pixels; leave input.sum_bin at 1")
         return self
 
+    @model_validator(mode="after")
+    def _optimiser_is_clear(self) -> Self:
+        if self.optimiser == "adam" and self.weight_decay:
+            raise ValueError(
+                "weight_decay: adam may mean two things by it; say optimiser: adamw, which takes "
+                "it off the weights themselves, or leave it out"
+            )
+        if self.optimiser != "sgd" and self.momentum:
+            raise ValueError(
+                f"momentum: is a key of sgd; {self.optimiser} has its own, leave it out"
+            )
+        if self.scale == "values" and self.precision != "32-true":
+            raise ValueError(
+                f"precision: {self.model} computes in double precision throughout; leave it out"
+            )
+        return self
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures that the report draws of the task."""
+        known = ("training", "confusion", "per_dataset", "errors")
+        if self.scale == "values":
+            return known
+        if self.target == "peaks":
+            return (*known, "calibration")
+        return (*known, "spots", "calibration", *(["curves"] if self.target == "hit" else []))
+
     @property
     def dims(self) -> bool:
         """Whether frames are shown at other fluxes than the full one."""
         return self.flux != (1.0,)
+
+
+def check_hold_out(task: Task, values: Mapping[str, float | None], source: str | Path) -> None:
+    """Check that a task can be trained without the datasets that it holds out.
+
+    Parameters
+    ----------
+    values
+        Of all datasets that the task selects, by name: their class of the target (eV, m), or
+        None where a dataset is no class.
+    source
+        Names the task in messages.
+
+    Raises
+    ------
+    SpotmillError
+        When a held-out dataset is unknown, none is left to train on, or one has a class that
+        no other has.
+    """
+    for name in task.hold_out:
+        if name not in values:
+            raise SpotmillError(
+                f"{source}: hold_out: {name!r} does not exist; there are {', '.join(values)}"
+            )
+    left = {name: value for name, value in values.items() if name not in task.hold_out}
+    if not left:
+        raise SpotmillError(
+            f"{source}: hold_out: names every dataset of the task; leave some to train on"
+        )
+    for name in task.hold_out:
+        if values[name] is not None and values[name] not in left.values():
+            raise SpotmillError(
+                f"{source}: hold_out: no other dataset has the {task.target} {values[name]:.10g} "
+                f"of {name!r}, so it cannot be learnt; hold out a dataset whose class another has"
+            )
 
 
 def task_name(path: str | Path) -> str:

@@ -32,11 +32,12 @@ rule check_all:
     """List the digests of what is made of all datasets: tables, models, evaluations, report."""
     input:
         "results/manifest/all.parquet",
+        "results/map/frames.parquet",
         expand("results/splits/{task}.parquet", task=PLAN.tasks),
         expand(
             "results/models/{task}/{file}",
             task=PLAN.tasks,
-            file=["model.safetensors", "model.json", "history.csv"],
+            file=["model.safetensors", "model.json", "history.csv", "README.md"],
         ),
         expand(
             "results/evaluation/{task}/{file}",

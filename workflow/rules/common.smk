@@ -3,12 +3,18 @@ import re
 from importlib.util import find_spec
 from inspect import signature
 
+from spotmill.learning.registry import MODELS
 from spotmill.plan import contents, read_plan
 from spotmill.recipes import RECIPES
 from spotmill.tasks import Task
 
 # What of a task decides which frames it uses.
-BUT_SELECTION = frozenset(Task.model_fields) - {"target", "datasets", "scale"}
+BUT_SELECTION = frozenset(Task.model_fields) - {
+    "target",
+    "datasets",
+    "hold_out",
+    "scale",
+}
 
 try:
     PLAN = read_plan(config)
@@ -20,6 +26,7 @@ wildcard_constraints:
     dataset="|".join(PLAN.datasets),
     crystal="|".join(map(re.escape, PLAN.crystals)),
     task="|".join(PLAN.tasks) or "(?!)",
+    search="|".join(PLAN.searches) or "(?!)",
     shard=r"[pe]\d{5}",
 
 
@@ -45,6 +52,14 @@ def option(name, value):
 def grows(amount):
     """Return a resource function: this much at first, as much again for every further attempt."""
     return quick(lambda wildcards, attempt: amount * attempt)
+
+
+def grows_with_model(task, least=0):
+    """Return a resource function: memory to train the model of a task, given wildcards."""
+    return quick(
+        lambda wildcards, attempt: attempt
+        * max(least, MODELS[PLAN.tasks[task(wildcards)].model].memory)
+    )
 
 
 def of_dataset(key):
@@ -201,6 +216,16 @@ def says_of_first_dataset(key):
     )
 
 
+def of_search(function):
+    """Return an input or parameter function for the task that a search is of."""
+
+    @quick
+    def of(wildcards):
+        return function(PLAN.searches[wildcards.search].task)
+
+    return of
+
+
 def task_says(but=frozenset()):
     """Return a parameter function: a digest of what a task file says, but for some keys."""
     return quick(
@@ -231,8 +256,8 @@ def publication_arguments():
 
 
 def evaluation_waters(wildcards):
-    """Expected water: of the first dataset, or of all where hits are told at several fluxes."""
-    names = PLAN.task_datasets(wildcards.task)
+    """Expected water of the test frames' first dataset, or of all of theirs at several fluxes."""
+    names = PLAN.test_datasets(wildcards.task)
     dims = PLAN.tasks[wildcards.task].dims
     return [
         f"results/images/water/{name}.h5" for name in (names if dims else names[:1])
@@ -240,12 +265,14 @@ def evaluation_waters(wildcards):
 
 
 def evaluation_reflections(wildcards):
-    """Reflections of the task's crystals, for the bounds at several fluxes; else none."""
+    """Reflections of the test frames' crystals, for the bounds at several fluxes; else none."""
     if not PLAN.tasks[wildcards.task].dims:
         return []
-    crystals = {PLAN.crystal(name) for name in PLAN.task_datasets(wildcards.task)}
+    crystals = {PLAN.crystal(name) for name in PLAN.test_datasets(wildcards.task)}
     return [f"results/reflections/{name}.mtz" for name in sorted(crystals)]
 
 
-FIGURES = ["datasets", "frames", "frame_detail", "radial_profiles"]
-TASK_FIGURES = ["training", "confusion", "per_dataset", "errors"]
+FIGURES = ["datasets", "frames", "frame_detail", "radial_profiles", "map"]
+TASK_FIGURES = [
+    f"{name}_{figure}" for name, task in PLAN.tasks.items() for figure in task.figures
+]

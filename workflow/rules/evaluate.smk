@@ -19,7 +19,7 @@ rule evaluate:
         "../../envs/spotmill.yaml"
     threads: 1
     resources:
-        mem_mb=grows(3000),
+        mem_mb=grows_with_model(lambda wildcards: wildcards.task),
         runtime=grows(120),
     params:
         recipe=RECIPES["evaluate"],

@@ -4,6 +4,7 @@ rule report:
         config=given(workflow.configfiles[0]),
         datasets=given(PLAN.config.datasets),
         manifest="results/manifest/all.parquet",
+        map="results/map/frames.parquet",
         water=expand("results/images/water/{dataset}.h5", dataset=PLAN.datasets),
         cards=expand("results/models/{task}/model.json", task=PLAN.tasks),
         histories=expand("results/models/{task}/history.csv", task=PLAN.tasks),
@@ -19,11 +20,7 @@ rule report:
             category="Data",
         ),
         tasks=report(
-            expand(
-                "results/report/figures/{task}_{figure}.png",
-                task=PLAN.tasks,
-                figure=TASK_FIGURES,
-            ),
+            expand("results/report/figures/{figure}.png", figure=TASK_FIGURES),
             caption="../report/tasks.rst",
             category="Tasks",
         ),
@@ -46,7 +43,7 @@ rule report:
     shell:
         r"""
         spotmill report --config {input.config:q} --manifest {input.manifest:q} \
-            --water {input.water:q} --evaluation {params.evaluations:q} \
+            --map {input.map:q} --water {input.water:q} --evaluation {params.evaluations:q} \
             --model {params.models:q} --output {output.page:q} --figures {params.figures:q} \
             &>{log:q}
         """

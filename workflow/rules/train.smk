@@ -8,6 +8,7 @@ rule train:
         weights="results/models/{task}/model.safetensors",
         card="results/models/{task}/model.json",
         history="results/models/{task}/history.csv",
+        readme="results/models/{task}/README.md",
     log:
         "logs/train/{task}.log",
     benchmark:
@@ -17,8 +18,13 @@ rule train:
     # One thread: sums in another order would change the last bits of the weights.
     threads: 1
     resources:
-        mem_mb=grows(3000),
+        mem_mb=grows_with_model(lambda wildcards: wildcards.task),
         runtime=grows(120),
+        # What trains together, and what starts it (docs/slurm.md): no parameters, as they change
+        # nothing that is to be made anew.
+        devices=1,
+        nodes=1,
+        launcher="env",
     params:
         recipe=RECIPES["train"],
         model_recipe=lambda wildcards: PLAN.model_recipe(wildcards.task),
@@ -27,6 +33,7 @@ rule train:
         folder=subpath(output.weights, parent=True),
     shell:
         r"""
-        spotmill train --task {input.task:q} --split {input.split:q} \
-            --detector {input.detector:q} --threads {threads} --output {params.folder:q} &>{log:q}
+        {resources.launcher} spotmill train --task {input.task:q} --split {input.split:q} \
+            --detector {input.detector:q} --threads {threads} --devices {resources.devices} \
+            --nodes {resources.nodes} --output {params.folder:q} &>{log:q}
         """

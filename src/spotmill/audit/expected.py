@@ -16,15 +16,17 @@ GEOMETRY = "results/images/{dataset}.geom"
 REFLECTIONS = "results/reflections/{crystal}.mtz"
 MANIFEST = "results/manifest/{dataset}.parquet"
 CHECKED = "results/manifest/{dataset}.checked"
+MAP = "results/map/frames.parquet"
 SPLIT = "results/splits/{task}.parquet"
 MODEL = tuple(f"results/models/{{task}}/model.{end}" for end in ("safetensors", "json"))
 HISTORY = "results/models/{task}/history.csv"
+README = "results/models/{task}/README.md"
 EVALUATION = "results/evaluation/{task}/evaluation.json"
 PREDICTIONS = "results/evaluation/{task}/predictions.parquet"
 REPORT = "results/report/index.html"
 
 # Folders that hold nothing but what is listed here; others are not looked into.
-OWN = ("images", "truth", "manifest", "reflections", "splits", "models", "evaluation")
+OWN = ("images", "truth", "manifest", "map", "reflections", "splits", "models", "evaluation")
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ def expected(plan: Plan) -> Iterator[Expected]:
     for dataset in plan.datasets:
         yield from of_dataset(plan, dataset)
     yield Expected(MANIFEST.format(dataset="all"), "manifest_all")
+    yield Expected(MAP, "map")
     for task in plan.tasks:
         for stage, patterns in (
             ("split", (SPLIT,)),
-            ("train", (*MODEL, HISTORY)),
+            ("train", (*MODEL, HISTORY, README)),
             ("evaluate", (EVALUATION, PREDICTIONS)),
         ):
             for pattern in patterns:

@@ -56,6 +56,11 @@ def split_findings(plan: Plan, file: Expected) -> Iterator[str]:
     rows = read_table(file.path, tables.SPLIT).to_pandas()
     if set(rows["dataset"]) != set(plan.task_datasets(file.name)):
         yield "holds other datasets than its task"
+    hold_out = plan.tasks[file.name].hold_out
+    if hold_out and set(rows["dataset"][rows["split"] == "test"]) != set(hold_out):
+        yield "tests on other datasets than those held out"
+    elif (rows["dataset"].isin(hold_out) & (rows["split"] != "test")).any():
+        yield "has training or validation frames of a dataset that is held out"
     said = provenance(pq.read_schema(file.path))
     for name, value in plan.config.split.model_dump().items():
         if said.get(name) != value:
@@ -70,10 +75,17 @@ def model_findings(plan: Plan, file: Expected) -> Iterator[str]:
             rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
         except (ValueError, csv.Error):
             rows = []
-        if not rows or any("epoch" not in row or None in row.values() for row in rows):
+        known = {"epoch", "train_loss", "validation_loss", "learning_rate"}
+        if not rows or any(not known <= row.keys() or None in row.values() for row in rows):
             yield "is no history of a training"
     elif path.suffix == ".json":
         yield from card_findings(plan, file)
+    elif path.suffix == ".md":
+        from spotmill.learning.model_card import readme
+        from spotmill.learning.store import load_card
+
+        if path.read_bytes() != readme(load_card(path.parent)).encode():
+            yield "does not say what model.json says"
     else:
         # The network is built as training built it, so this needs torch.
         from spotmill.learning.store import load_network

@@ -74,7 +74,7 @@ def named_files(plan: "Plan") -> list[str]:
     from spotmill.concepts import Beam
 
     config = plan.config
-    names = [config.datasets, *config.tasks]
+    names = [config.datasets, *config.tasks, *config.tuning]
     for dataset in plan.datasets:
         for concept in ("detector", "response", "beam", "crystal", "solvent", "randomise"):
             names.append(plan.concept(dataset, concept))
@@ -163,7 +163,7 @@ def made(
             found[name] = digest
         parts[f"cards/{dataset}/"] = f"card of dataset {dataset}"
         parts[f"images/peaks_water_overlay/{dataset}/"] = f"frames of dataset {dataset}"
-    others = ["cards", "reflections", "splits", "report"]
+    others = ["cards", "reflections", "map", "splits", "report"]
     others += [f"{kind}/{task}" for kind in ("models", "evaluation") for task in tasks]
     for name in others:
         folder = results / name
@@ -173,6 +173,8 @@ def made(
                 found[place.as_posix()] = file_digest(file)
     parts |= {f"models/{task}/": f"model of task {task}" for task in tasks}
     parts |= {f"evaluation/{task}/": f"evaluation of task {task}" for task in tasks}
+    if (results / "map").is_dir():
+        parts["map/"] = "map of frames"
     return found, parts | {"report/": "report"}
 
 

@@ -145,6 +145,7 @@ def count(number: int, noun: str) -> str:
 # What all datasets and tasks share, by rule.
 SHARED = {
     "manifest_all": "table of all frames",
+    "map": "map of frames",
     "check_all": "digests of all files",
     "report": "report",
     "crate": "record of the run",

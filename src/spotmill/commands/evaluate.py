@@ -13,14 +13,18 @@ evaluation is still written, so that it can be looked at, but the command fails.
 import argparse
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spotmill.commands.train import add_task
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
 from spotmill.formats.digests import signed_json
 from spotmill.recipes import RECIPES
+from spotmill.splits import SIDES
 from spotmill.tasks import Task, task_name
+
+if TYPE_CHECKING:
+    from spotmill.learning.frames import Frames
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill evaluate`."""
-    import pandas as pd
-
-    from spotmill.learning.evaluation import complaint, evaluate
     from spotmill.learning.setup import open_task
     from spotmill.learning.store import load_card, load_network
     from spotmill.learning.training import use_threads
@@ -72,49 +73,87 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.model / 'model.json'}: dimensions: {key} is {said}, these frames give "
                 f"{wanted}; train the model again"
             )
+    check_split(setup.frames, facts, args)
     network = load_network(args.model, task, str(args.task))
-    if task.scale == "values":
-        evaluate, complaint = values_kind()
-    if task.dims:
-        from spotmill.learning.evaluation_flux import evaluate_flux
+    evaluation, predictions, problem = evaluate_kind(setup, network, facts, args)
+    keep(task, evaluation, predictions, problem, args)
 
-        evaluation, predictions = evaluate_flux(
-            setup, network, args.water, args.reflections, str(args.task)
-        )
-    else:
-        evaluation, predictions = evaluate(setup, network, args.water[0], str(args.task))
-    evaluation = {"task": task_name(args.task), **evaluation, "recipe": RECIPES["evaluate"]}
+
+def keep(
+    task: Task,
+    evaluation: dict[str, Any],
+    predictions: dict[str, Any],
+    problem: str | None,
+    args: argparse.Namespace,
+) -> None:
+    """Write an evaluation; raise SpotmillError afterwards where there is a problem."""
+    import pandas as pd
+
+    evaluation = {
+        "task": task_name(args.task),
+        **held_out(task),
+        **evaluation,
+        "recipe": RECIPES["evaluate"],
+    }
     with atomic(args.output / "predictions.parquet") as temporary:
         pd.DataFrame(predictions).to_parquet(temporary, index=False, write_page_checksum=True)
     write_text(args.output / "evaluation.json", signed_json(evaluation))
-    problem = complaint(evaluation)
     if problem:
         raise SpotmillError(f"{args.output / 'evaluation.json'}: {problem}")
 
 
-def values_kind() -> tuple[Any, Any]:
-    """Return what evaluates and judges tasks of values."""
-    from spotmill.learning.evaluation_values import complaint, evaluate
+def check_split(frames: "Frames", facts: dict[str, Any], args: argparse.Namespace) -> None:
+    """Raise SpotmillError where a model was trained on other frames than the split says.
 
-    return evaluate, complaint
+    With other shares the split's test frames may be among those that the model has seen.
+    """
+    there = {side: len(frames.rows(side)) for side in SIDES}
+    said = facts.get("n")
+    if said != there:
+        raise SpotmillError(
+            f"{args.model / 'model.json'}: n is {said}, {args.split} has {there}; "
+            "give the split that the model was trained with, or train the model again"
+        )
+
+
+def held_out(task: Task) -> dict[str, list[str]]:
+    """Return what an evaluation says of held-out datasets; nothing where there are none."""
+    return {"held_out": list(task.hold_out)} if task.hold_out else {}
+
+
+def evaluate_kind(
+    setup: Any, network: Any, facts: dict[str, Any], args: argparse.Namespace
+) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+    """Return evaluation, predictions, and what is wrong, of a task of classes or of values."""
+    from spotmill.learning import evaluation, evaluation_flux, evaluation_values
+    from spotmill.learning.calibration import stored_calibration
+
+    source = str(args.task)
+    if setup.task.scale == "values":
+        found, rows = evaluation_values.evaluate(setup, network, args.water[0], source)
+        return found, rows, evaluation_values.complaint(found)
+    calibration = stored_calibration(facts, args.model / "model.json")
+    if setup.task.dims:
+        found, rows = evaluation_flux.evaluate_flux(
+            setup, network, calibration, args.water, args.reflections, source
+        )
+    else:
+        found, rows = evaluation.evaluate(setup, network, calibration, args.water[0], source)
+    return found, rows, evaluation.complaint(found)
 
 
 def run_peaks(task: Task, args: argparse.Namespace) -> None:
     """Evaluate a model that finds peaks."""
-    import pandas as pd
-
     from spotmill.learning.evaluation_peaks import evaluate_peaks
+    from spotmill.learning.peak_calibration import stored_peak_calibration
     from spotmill.learning.peak_controls import complaint
     from spotmill.learning.peaks import open_peaks
-    from spotmill.learning.store import load_network
+    from spotmill.learning.store import load_card, load_network
 
     setup = open_peaks(task, args.split, args.detector, str(args.task))
     network = load_network(args.model, task, str(args.task))
-    evaluation, predictions = evaluate_peaks(setup, network, args.water[0])
-    evaluation = {"task": task_name(args.task), **evaluation, "recipe": RECIPES["evaluate"]}
-    with atomic(args.output / "predictions.parquet") as temporary:
-        pd.DataFrame(predictions).to_parquet(temporary, index=False, write_page_checksum=True)
-    write_text(args.output / "evaluation.json", signed_json(evaluation))
-    problem = complaint(evaluation)
-    if problem:
-        raise SpotmillError(f"{args.output / 'evaluation.json'}: {problem}")
+    facts = load_card(args.model)
+    check_split(setup.frames, facts, args)
+    calibration = stored_peak_calibration(facts, args.model / "model.json")
+    evaluation, predictions = evaluate_peaks(setup, network, calibration, args.water[0])
+    keep(task, evaluation, predictions, complaint(evaluation), args)

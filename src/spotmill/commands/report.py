@@ -3,6 +3,7 @@ r"""Make the report.
 Example::
 
     spotmill report --config config/config.yaml --manifest results/manifest/all.parquet \
+        --map results/map/frames.parquet \
         --water results/images/water/01.h5 results/images/water/02.h5 \
         --evaluation results/evaluation/hit --model results/models/hit \
         --output results/report/index.html --figures results/report/figures
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--water", type=Path, nargs="+", required=True, help="expected water of every dataset (.h5)"
     )
+    parser.add_argument("--map", type=Path, help="map of frames (.parquet)")
     parser.add_argument(
         "--evaluation", type=Path, nargs="*", default=[], help="evaluation folder of every task"
     )
@@ -39,5 +41,7 @@ def run(args: argparse.Namespace) -> None:
     from spotmill.report.build import build, write
     from spotmill.report.inputs import read_inputs
 
-    inputs = read_inputs(args.config, args.manifest, args.water, args.evaluation, args.model)
+    inputs = read_inputs(
+        args.config, args.manifest, args.water, args.evaluation, args.model, args.map
+    )
     write(build(inputs), args.output, args.figures)

@@ -7,6 +7,7 @@ Example::
 
 The side depends on a hash of the frame's identity (dataset and index) alone: growing a
 dataset or choosing others moves no frame, and a frame is on the same side in every task.
+Of a task with `hold_out` the test frames are all frames of these datasets, and no others.
 """
 
 import argparse
@@ -21,8 +22,8 @@ from spotmill.config import Split
 from spotmill.errors import SpotmillError
 from spotmill.formats.tables import MANIFEST, SPLIT, read_table, write_table
 from spotmill.recipes import RECIPES
-from spotmill.splits import SIDES, side
-from spotmill.tasks import TRUTH, Task, task_name
+from spotmill.splits import SIDES, side_in_task
+from spotmill.tasks import TRUTH, Task, check_hold_out, task_name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,12 @@ def run(args: argparse.Namespace) -> None:
     )
     check_frames(table, task, args.task)
     names, indices = table["dataset"].to_pylist(), table["index"].to_pylist()
-    sides = [side(name, index, shares) for name, index in zip(names, indices, strict=True)]
+    drawn = [
+        side_in_task(name, index, shares, task.hold_out)
+        for name, index in zip(names, indices, strict=True)
+    ]
+    table = table.filter(pa.array([side is not None for side in drawn], pa.bool_()))
+    sides = [side for side in drawn if side is not None]
     for name in SIDES:
         if name not in sides:
             raise SpotmillError(
@@ -54,7 +60,11 @@ def run(args: argparse.Namespace) -> None:
                 "add patterns to its datasets or raise that share"
             )
     columns = {name: table[name] for name in MANIFEST.names} | {"split": pa.array(sides)}
-    facts = {"task": task_name(args.task), "recipe": RECIPES["split"]} | shares.model_dump()
+    facts = {
+        "task": task_name(args.task),
+        "recipe": RECIPES["split"],
+        "hold_out": list(task.hold_out),
+    } | shares.model_dump()
     write_table(args.output, columns, SPLIT, facts)
 
 
@@ -79,7 +89,14 @@ def select(table: pa.Table, task: Task, source: Path) -> pa.Table:
 
 
 def check_frames(table: pa.Table, task: Task, source: Path) -> None:
-    """Raise SpotmillError where a frame stands twice or the target takes fewer than two values."""
+    """Check the frames of a task.
+
+    Raises
+    ------
+    SpotmillError
+        When a frame stands twice, the target takes fewer than two values, or the task cannot
+        be trained without the datasets that it holds out.
+    """
     identities = list(zip(table["dataset"].to_pylist(), table["index"].to_pylist(), strict=True))
     for first, second in pairwise(identities):
         if first == second:
@@ -94,3 +111,6 @@ def check_frames(table: pa.Table, task: Task, source: Path) -> None:
             f"{source}: target {task.target}: its datasets have only one value of {column}; "
             "choose datasets that differ in it"
         )
+    is_class = task.scale == "classes" and task.target in ("photon_energy", "camera_length")
+    values = zip(table["dataset"].to_pylist(), table[column].to_pylist(), strict=True)
+    check_hold_out(task, {name: value if is_class else None for name, value in values}, source)

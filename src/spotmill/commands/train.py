@@ -5,7 +5,8 @@ Example::
     spotmill train --task config/tasks/hit.yaml --split results/splits/hit.parquet \
         --detector config/detectors/eiger4m.geom --output results/models/hit
 
-A run that was killed goes on from its last whole epoch, with the same result.
+A run that was killed goes on from its last whole epoch, with the same result. What it comes to
+epoch by epoch is in history.csv, while it runs in .checkpoints-*/history.csv.
 """
 
 import argparse
@@ -13,13 +14,23 @@ import hashlib
 import json
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from spotmill.commands.arguments import whole
 from spotmill.errors import SpotmillError
 from spotmill.recipes import MODEL_RECIPES, RECIPES
 from spotmill.splits import SIDES
 from spotmill.tasks import Task, task_name
+
+if TYPE_CHECKING:
+    from spotmill.learning.peaks import PeakSetup
+    from spotmill.learning.setup import Setup
+    from spotmill.learning.trainer import Machine, Trained
+
+# What a card says besides, found by the process that writes it.
+Further = Callable[[], dict[str, Any]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +42,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole("--workers", 0, 1024),
         default=0,
         help="further processes that read frames ahead; the model is the same (default 0)",
+    )
+    parser.add_argument(
+        "--devices",
+        type=whole("--devices", 1, 1024),
+        default=1,
+        help="GPUs of a node that train together, or where there are none processes of --threads "
+        "each; batches are shared out, weights differ in their last digits (default 1)",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=whole("--nodes", 1, 1024),
+        default=1,
+        help="nodes of a cluster, each with as many devices; srun starts one task for each "
+        "(default 1)",
     )
 
 
@@ -46,61 +71,91 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill train`."""
+    from spotmill.learning.origins import origins
+    from spotmill.learning.store import card, save_model
+    from spotmill.learning.trainer import Machine
+    from spotmill.learning.training import use_threads
+
+    machine = Machine(args.devices, args.nodes)
+    level = logging.INFO if machine.leads else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s")
+    task = Task.read(args.task)
+    use_threads(args.threads)
+    checkpoints = args.output / f".checkpoints-{fingerprint(task, args)}"
+    kind = "peaks" if task.target == "peaks" else task.scale
+    setup, trained, further = KINDS[kind](task, args, machine, checkpoints)
+    if not machine.leads:
+        return
+    frames = setup.frames
+    counts = {side: len(frames.rows(side)) for side in SIDES}
+    datasets = sorted(set(frames.dataset[frames.rows("train")].tolist()))
+    name = task_name(args.task)
+    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
+    facts |= {"origins": origins(frames)}
+    save_model(args.output, facts | training_frames(setup) | further(), trained)
+    for left in args.output.glob(".checkpoints-*"):
+        shutil.rmtree(left)
+
+
+def train_classes(
+    task: Task, args: argparse.Namespace, machine: "Machine", checkpoints: Path
+) -> "tuple[Setup, Trained, Further]":
+    """Train a model that tells classes."""
+    from spotmill.learning.calibration import calibrate
     from spotmill.learning.encoders import EncodedFrames
     from spotmill.learning.setup import open_task
-    from spotmill.learning.store import card, save_model
-    from spotmill.learning.training import fit, use_threads
+    from spotmill.learning.training import fit, predict
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    task = Task.read(args.task)
-    name = task_name(args.task)
-    use_threads(args.threads)
-    if task.target == "peaks":
-        return train_peaks(task, name, args)
-    if task.scale == "values":
-        return train_values(task, name, args)
     setup = open_task(task, args.split, args.detector, str(args.task))
     frames = setup.frames
-    checkpoints = args.output / f".checkpoints-{fingerprint(task, args)}"
+    encoded = EncodedFrames(setup.images, setup.encoder, frames.truth, args.workers)
     trained = fit(
         task,
-        EncodedFrames(setup.images, setup.encoder, frames.truth, args.workers),
+        encoded,
         (frames.rows("train"), frames.rows("validation")),
         frames.truth,
         setup.condition,
         setup.dimensions,
         str(args.task),
         checkpoints,
+        machine,
     )
-    counts = {side: len(frames.rows(side)) for side in SIDES}
-    datasets = sorted(set(frames.dataset.tolist()))
-    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
-    save_model(args.output, facts, trained)
-    for left in args.output.glob(".checkpoints-*"):
-        shutil.rmtree(left)
+
+    def further() -> dict[str, Any]:
+        calibration = calibrate(
+            lambda rows: predict(trained.network, encoded, rows, task.batch_size),
+            frames,
+            task.target,
+        )
+        return {"calibration": calibration.model_dump(mode="json")}
+
+    return setup, trained, further
 
 
-def train_peaks(task: Task, name: str, args: argparse.Namespace) -> None:
+def train_peaks(
+    task: Task, args: argparse.Namespace, machine: "Machine", checkpoints: Path
+) -> "tuple[PeakSetup, Trained, Further]":
     """Train a model that finds peaks."""
+    from spotmill.learning.peak_calibration import calibrate_peaks
     from spotmill.learning.peak_training import fit_peaks
     from spotmill.learning.peaks import open_peaks
-    from spotmill.learning.store import card, save_model
 
     setup = open_peaks(task, args.split, args.detector, str(args.task))
-    trained = fit_peaks(setup, str(args.task))
-    frames = setup.frames
-    counts = {side: len(frames.rows(side)) for side in SIDES}
-    datasets = sorted(set(frames.dataset.tolist()))
-    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
-    save_model(args.output, facts, trained)
+    trained = fit_peaks(setup, str(args.task), checkpoints, machine)
+
+    def further() -> dict[str, Any]:
+        return {"calibration": calibrate_peaks(setup, trained.network).model_dump(mode="json")}
+
+    return setup, trained, further
 
 
-def train_values(task: Task, name: str, args: argparse.Namespace) -> None:
+def train_values(
+    task: Task, args: argparse.Namespace, machine: "Machine", checkpoints: Path
+) -> "tuple[Setup, Trained, Further]":
     """Train a model that tells a value."""
     from spotmill.learning.encoders import EncodedFrames
     from spotmill.learning.regression import fit_values
     from spotmill.learning.setup import open_task
-    from spotmill.learning.store import card, save_model
     from spotmill.learning.values import Quantity, family_of, values_of
 
     setup = open_task(task, args.split, args.detector, str(args.task))
@@ -115,22 +170,43 @@ def train_values(task: Task, name: str, args: argparse.Namespace) -> None:
         family_of(setup, train, str(args.task)),
         setup.dimensions,
         str(args.task),
+        checkpoints,
+        machine,
     )
-    counts = {side: len(frames.rows(side)) for side in SIDES}
-    datasets = sorted(set(frames.dataset.tolist()))
-    facts = card(task, name, frames.classes, datasets, counts, setup.dimensions, trained)
-    save_model(args.output, facts, trained)
+    return setup, trained, dict
+
+
+KINDS: dict[str, Callable[..., "tuple[Setup | PeakSetup, Trained, Further]"]] = {
+    "classes": train_classes,
+    "values": train_values,
+    "peaks": train_peaks,
+}
+
+
+def training_frames(setup: "Setup | PeakSetup") -> dict[str, Any]:
+    """Return what a card says of the training frames themselves, for those who use the model."""
+    from spotmill.learning.frame_summary import summarise
+    from spotmill.learning.registry import model_module
+
+    settings = model_module(setup.task.model).Settings.parse(setup.task.settings, "settings")
+    # Models of peaks see copies of frames with further background drawn on top.
+    added = settings.background[1] if getattr(settings, "copies", 0) else 0.0
+    rows, view = setup.frames.rows("train"), setup.view
+    size = view.detector.pixel_size
+    return {"training_frames": summarise(setup.images, rows, view.radius, size, added)}
 
 
 def fingerprint(task: Task, args: argparse.Namespace) -> str:
     """Return a hash of all that a checkpoint depends on, so that none of another run is used."""
     digest = hashlib.blake2b(digest_size=8)
     digest.update(json.dumps(task.model_dump(mode="json"), sort_keys=True).encode())
+    if not args.split.is_file():
+        raise SpotmillError(f"{args.split}: no such table; remake it (name it to snakemake)")
     for path in (args.split, args.detector):
         try:
             digest.update(path.read_bytes())
         except OSError as error:
             raise SpotmillError(f"{path}: cannot be read; check the name") from error
     recipes = f"{RECIPES['train']} {MODEL_RECIPES[task.model]}"
-    digest.update(f"{recipes} {args.threads}".encode())
+    digest.update(f"{recipes} {args.threads} {args.devices} {args.nodes}".encode())
     return digest.hexdigest()

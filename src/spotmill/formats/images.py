@@ -6,7 +6,7 @@ is asked for, and one frame is in memory at a time.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +90,18 @@ def open_file(path: str | Path, data: str | None = None) -> FrameFile:
     return FabioFile(path)
 
 
-def sources(path: str | Path) -> Iterator[Source]:
+def sources(
+    path: str | Path, refused: Callable[[SpotmillError], None] | None = None
+) -> Iterator[Source]:
     """Yield the files behind a file, a folder or a list, in order.
 
     Of a folder, files that end as no image does, hidden ones, and data files that a master in
     the same folder links to are passed over.
+
+    Parameters
+    ----------
+    refused
+        Told of every bad line of a list, in place of an error; the other lines are read.
 
     Raises
     ------
@@ -105,7 +112,7 @@ def sources(path: str | Path) -> Iterator[Source]:
     if path.is_dir():
         yield from _folder(path)
     elif path.suffix == LIST_SUFFIX:
-        yield from _list(path)
+        yield from _list(path, refused)
     elif path.is_file():
         yield Source(path)
     else:
@@ -140,7 +147,7 @@ def _folder(path: Path) -> Iterator[Source]:
     yield from map(Source, kept)
 
 
-def _list(path: Path) -> Iterator[Source]:
+def _list(path: Path, refused: Callable[[SpotmillError], None] | None) -> Iterator[Source]:
     """Yield the files of a list; events of one file on consecutive lines come together."""
     waiting: Source | None = None
     found = False
@@ -148,7 +155,13 @@ def _list(path: Path) -> Iterator[Source]:
         if not line.strip():
             continue
         found = True
-        source = _entry(path, number, line.strip())
+        try:
+            source = _entry(path, number, line.strip())
+        except SpotmillError as error:
+            if refused is None:
+                raise
+            refused(error)
+            continue
         if waiting and source.path == waiting.path and waiting.events and source.events:
             waiting = Source(waiting.path, waiting.events + source.events)
             continue

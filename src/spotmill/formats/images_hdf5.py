@@ -63,6 +63,13 @@ class Hdf5File(FrameFile):
         """Close the file."""
         self._file.close()
 
+    def place(self, event: int) -> tuple[Path, str, int | None, h5py.Dataset]:
+        """Return the file and array of a frame, its number there (None: the whole), the array."""
+        part = int(np.searchsorted(self._starts, event, side="right")) - 1
+        dataset = self._parts[part]
+        number = event - int(self._starts[part]) if dataset.ndim > 2 else None
+        return Path(dataset.file.filename), str(dataset.name), number, dataset
+
     def _read(self, event: int) -> RawFrame:
         part = int(np.searchsorted(self._starts, event, side="right")) - 1
         dataset = self._parts[part]

@@ -1,10 +1,12 @@
 """Classical methods on the same frames: no network, nothing trained by gradient."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spotmill.learning.classic import Classic
 from spotmill.learning.encoders import View
 from spotmill.learning.frames import Frames
 from spotmill.learning.metrics import Outcome, choose_threshold
@@ -27,11 +29,41 @@ class Baseline(Protocol):
 
 def baseline(target: str, view: View) -> Baseline:
     """Return the baselines of a target."""
-    return PixelCounts() if target == "hit" else Profiles(view)
+    own = PixelCounts() if target == "hit" else Profiles(view)
+    return Together([own, Classic(view)])
+
+
+class Part(Baseline, Protocol):
+    """A baseline that says how many numbers it measures of a frame."""
+
+    length: int
+
+
+class Together:
+    """Several baselines on the same reading of a frame."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = parts
+
+    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the numbers of all, one after the other."""
+        return np.concatenate([part.measure(image, mask).ravel() for part in self._parts])
+
+    def judge(self, measured: NDArray[np.float64], frames: Frames) -> list[Outcome]:
+        """Let each judge by its own numbers."""
+        ends = np.cumsum([part.length for part in self._parts])
+        own = np.split(measured, ends[:-1], axis=1)
+        return [
+            outcome
+            for part, numbers in zip(self._parts, own, strict=True)
+            for outcome in part.judge(numbers, frames)
+        ]
 
 
 class PixelCounts:
     """For hits: the largest pixel, and the number of pixels with at least two photons."""
+
+    length = 2
 
     def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return both numbers."""
@@ -61,6 +93,7 @@ class Profiles:
 
     def __init__(self, view: View) -> None:
         self._settings = Settings()
+        self.length = 2 * self._settings.bins
         self._bin_of_pixel = radial_bins(view.radius, self._settings.bins)
 
     def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -78,6 +111,7 @@ class Profiles:
 
     def judge(self, measured: NDArray[np.float64], frames: Frames) -> list[Outcome]:
         """Compare each test frame with the mean profile of the training frames of a dataset."""
+        measured = measured.reshape(len(measured), 2, self._settings.bins)
         train, test = frames.rows("train"), frames.rows("test")
         names = np.unique(frames.dataset[train])
         groups = [train[frames.dataset[train] == name] for name in names]

@@ -1,22 +1,64 @@
-"""After every epoch: history, learning rate and checkpoint, all of which survive a resume."""
+"""During training: history, learning rate, checkpoint and progress; all survive a resume."""
 
+import csv
+import io
 import logging
 import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.optim import lr_scheduler
+from tqdm import tqdm
 
+from spotmill import tasks
 from spotmill.errors import SpotmillError
-from spotmill.formats.atomic import atomic
-from spotmill.tasks import EarlyStopping, Plateau
+from spotmill.formats.atomic import atomic, write_text
 
-CHECKPOINT = "last.ckpt"
+CHECKPOINT, HISTORY = "last.ckpt", "history.csv"
+QUICK = 0.5  # s that a checkpoint may take after every epoch
+FIGURES = ("train_loss", "validation_loss", "validation_accuracy", "validation_rmse")
+
+# Is told every epoch's row of the history before it is judged; what it raises ends training.
+Watch = Callable[[dict[str, float]], None]
+WATCH: ContextVar[Watch | None] = ContextVar("WATCH", default=None)
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Let every training within be watched."""
+    token = WATCH.set(watch)
+    try:
+        yield
+    finally:
+        WATCH.reset(token)
+
+
+def tell(row: dict[str, float]) -> None:
+    """Tell who watches, if anybody, an epoch's row of the history."""
+    watch = WATCH.get()
+    if watch is not None:
+        watch(row)
+
+
+def history_text(rows: list[dict[str, float]]) -> str:
+    """Return the history of a training as CSV, one row an epoch."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 class Record(Callback):
@@ -27,6 +69,11 @@ class Record(Callback):
         self.best: dict[str, Tensor] = {}
         self.best_epoch = -1
         self._source = source
+        self._rate = math.nan
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Note the learning rate that the epoch begins with."""
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Record an epoch.
@@ -36,10 +83,11 @@ class Record(Callback):
         SpotmillError
             When its loss is not finite.
         """
-        names = ("train_loss", "validation_loss", "validation_accuracy")
+        known = trainer.callback_metrics
         row = {"epoch": trainer.current_epoch}
-        row |= {name: float(trainer.callback_metrics[name]) for name in names}
-        row["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row |= {name: float(known[name]) for name in FIGURES if name in known}
+        row["learning_rate"] = self._rate
+        tell(row)
         if not all(math.isfinite(value) for value in row.values()):
             raise SpotmillError(
                 f"{self._source}: learning_rate: the loss is not finite after epoch "
@@ -77,7 +125,7 @@ class Patience(Callback):
     it does not keep that it said stop: a resumed run would go on for one epoch more.
     """
 
-    def __init__(self, limits: EarlyStopping) -> None:
+    def __init__(self, limits: tasks.EarlyStopping) -> None:
         self._limits = limits
         self._best = math.inf
         self._waited = 0
@@ -109,29 +157,36 @@ class Patience(Callback):
 
 
 class Schedule(Callback):
-    """Lowers the learning rate on a plateau.
+    """Changes the learning rate: on a plateau after an epoch, along a cosine after every step.
 
     Lightning's own steps come after the end of an epoch, so a checkpoint made there would
     miss one and a resumed run would differ.
     """
 
-    def __init__(self, plateau: Plateau) -> None:
-        self._plateau = plateau
+    def __init__(self, schedule: tasks.Schedule) -> None:
+        self._schedule = schedule
         self._kept: dict[str, Any] | None = None
-        self._scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
+        self._scheduler: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Attach to the optimiser."""
-        chosen = self._plateau.model_dump()
-        self._scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            trainer.optimizers[0], **chosen
-        )
+        optimiser = trainer.optimizers[0]
+        steps = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
+        self._scheduler = scheduler(self._schedule, optimiser, steps)
         if self._kept is not None:
             self._scheduler.load_state_dict(self._kept)
+            # A new one sets the rate of the first step.
+            for group, rate in zip(optimiser.param_groups, self._kept["_last_lr"], strict=True):
+                group["lr"] = rate
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Go a step along a cosine."""
+        if self._schedule.kind == "cosine":
+            self._scheduler.step()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Look at the validation loss."""
-        if self._scheduler is not None:
+        if self._schedule.kind == "plateau":
             self._scheduler.step(float(trainer.callback_metrics["validation_loss"]))
 
     def state_dict(self) -> dict[str, Any]:
@@ -143,16 +198,82 @@ class Schedule(Callback):
         self._kept = state_dict
 
 
-class Checkpoints(Callback):
-    """Keeps the whole state of training after every epoch, in one file that is always whole."""
+def scheduler(
+    schedule: tasks.Schedule, optimiser: torch.optim.Optimizer, steps: int
+) -> lr_scheduler.LRScheduler:
+    """Return what sets the learning rate of an optimiser that takes this many steps."""
+    if schedule.kind == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(
+            optimiser,
+            factor=schedule.factor,
+            patience=schedule.patience,
+            threshold=schedule.threshold,
+        )
+    rise = min(round(schedule.warm_up * steps), steps - 1)
+    # Half a cosine down to nothing (Loshchilov & Hutter, ICLR 2017).
+    fall = lr_scheduler.CosineAnnealingLR(optimiser, steps - rise)
+    if not rise:
+        return fall
+    climb = lr_scheduler.LinearLR(optimiser, 1 / (rise + 1), 1.0, rise)
+    return lr_scheduler.SequentialLR(optimiser, [climb, fall], [rise])
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+
+class Checkpoints(Callback):
+    """Keeps the whole state of training after an epoch, in one file that is always whole.
+
+    After every epoch, but where writing takes long, so seldom that a tenth of the time goes into
+    it: a run that goes on from an earlier epoch comes to the same end. Beside it lies the history
+    so far, for those who watch.
+    """
+
+    def __init__(self, folder: Path, record: Record) -> None:
+        self._folder, self._record = folder, record
+        self._next = 0.0
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Replace the checkpoint."""
-        with atomic(self._folder / CHECKPOINT) as temporary:
-            trainer.save_checkpoint(temporary)
+        begun = time.monotonic()
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        # All processes take part or none.
+        if not trainer.strategy.broadcast(last or begun >= self._next):
+            return
+        if trainer.is_global_zero:
+            with atomic(self._folder / CHECKPOINT) as temporary:
+                trainer.save_checkpoint(temporary)
+            write_text(self._folder / HISTORY, history_text(self._record.rows))
+        else:
+            trainer.save_checkpoint(self._folder / CHECKPOINT)
+        ended = time.monotonic()
+        if ended - begun > QUICK:
+            self._next = ended + 9 * (ended - begun)
+
+
+class Bar(Callback):
+    """Shows on a terminal how far training is."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._bar: Any = None
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Show the bar."""
+        self._bar = tqdm(
+            desc=self._label,
+            total=int(trainer.num_training_batches) * int(trainer.max_epochs or 1),
+            initial=trainer.global_step,
+            unit="step",
+            leave=False,
+            file=sys.stderr,
+        )
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Go a step on."""
+        self._bar.update()
+
+    def teardown(self, *_: Any, **__: Any) -> None:
+        """Take the bar away, however training ended."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def resume_point(folder: Path) -> str | None:
@@ -163,7 +284,7 @@ def resume_point(folder: Path) -> str | None:
     try:
         # Read for its errors alone: Lightning's own would be a traceback.
         torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, UnpicklingError) as error:
         raise SpotmillError(f"{path}: is no whole checkpoint; delete it to start anew") from error
     log.info("goes on from %s", path.name)
     return str(path)

@@ -6,6 +6,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from spotmill.learning.peak_candidates import block_background
+
+# From this share of lit pixels on, one photon and several are no longer alike.
+CROWDED = 0.5
+
 
 class Candidates(NamedTuple):
     """Local maxima of a frame, the most significant first.
@@ -77,10 +82,15 @@ def block_means(
     """Return the background of each block: lit pixels a live pixel.
 
     Pixels are counted and not photons, so that a spot adds little to its block. Half a
-    pixel is added: an empty block has a background, too.
+    pixel is added: an empty block has a background, too. Where most pixels are lit, it is
+    the mean photons of those that are left when bright ones are clipped away.
     """
     lit, live = _block_sums(image, mask, block)
-    return np.asarray((lit + 0.5) / np.maximum(live, 1))
+    means = np.asarray((lit + 0.5) / np.maximum(live, 1))
+    crowded = lit > CROWDED * live
+    if not crowded.any():
+        return means
+    return np.where(crowded, block_background(image, mask, block), means)
 
 
 @njit(cache=True)

@@ -107,7 +107,7 @@ def run_control(name: str, what: str, task: Task, setting: Setting, source: str)
         lambda side: predict(trained.network, setting.frames, setting.rows[side], task.batch_size),
         setting.truth[setting.rows["validation"]],
         task,
-    )[0]
+    )
     truth = setting.truth[setting.rows["test"]]
     matrix = confusion_matrix(truth, said, max(setting.dimensions.outputs, 2))
     n, correct = len(truth), int(np.trace(matrix))
@@ -130,8 +130,10 @@ def run_control(name: str, what: str, task: Task, setting: Setting, source: str)
 
 def judge(
     predicted: Callable[[str], NDArray[np.float64]], validation: NDArray[np.int64], task: Task
-) -> tuple[NDArray[np.int64], NDArray[np.float64], float | None]:
-    """Turn probabilities into answers.
+) -> NDArray[np.int64]:
+    """Return the classes that are said of the test frames.
+
+    Hits from a threshold that validation chooses, else the likeliest class.
 
     Parameters
     ----------
@@ -139,16 +141,9 @@ def judge(
         From a side of the split to probabilities [n, classes].
     validation
         Classes of the validation frames.
-
-    Returns
-    -------
-    said, probabilities
-        Of the test frames.
-    threshold
-        For hits, chosen on validation; else None, and the likeliest class is said.
     """
     test = predicted("test")
     if task.target != "hit":
-        return test.argmax(1), test, None
+        return test.argmax(1)
     threshold = choose_threshold(predicted("validation")[:, 1], validation, preferred=0.5)
-    return (test[:, 1] >= threshold).astype(np.int64), test, threshold
+    return (test[:, 1] >= threshold).astype(np.int64)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
-from spotmill.formats.tables import SPLIT, read_table
-from spotmill.learning.frames import OPEN_SHARDS, FrameFiles, Frames
+from spotmill.learning.frames import OPEN_SHARDS, FrameFiles, Frames, read_split
 from spotmill.physics.photons import stream
+from spotmill.splits import SIDES
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class DimmedFrames(Frames):
 
 
 def dim(
-    frames: Frames, split: str | Path, flux: tuple[float, ...]
+    frames: Frames, split: str | Path, flux: tuple[float, ...], sides: tuple[str, ...] = SIDES
 ) -> tuple[DimmedFrames, "DimmedFiles"]:
     """Return frames at all fluxes, and who reads them."""
-    peaks = np.asarray(read_table(split, SPLIT)["peaks"].to_pylist(), dtype=np.str_)
+    peaks = np.asarray(read_split(split, sides)["peaks"].to_pylist(), dtype=np.str_)
     own = np.flatnonzero(peaks != "")
     row = np.concatenate([np.flatnonzero(peaks == ""), np.repeat(own, len(flux))])
     share = np.concatenate([np.ones(len(peaks) - len(own)), np.tile(flux, len(own))])
@@ -56,6 +56,7 @@ def dim(
         overlay=frames.overlay[row],
         position=frames.position[row],
         classes=frames.classes,
+        n_spots=None if frames.n_spots is None else frames.n_spots[row],
         flux=share,
         peaks=peaks[row],
     )

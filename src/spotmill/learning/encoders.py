@@ -131,7 +131,7 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
     images
         Where frames come from.
     truth
-        [n] int64, number of the class of each.
+        [n] int64, number of the class of each; or float64, its value.
     workers
         Processes that read ahead; 0 reads each frame when it is asked for. The tensors are
         the same.
@@ -143,7 +143,7 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
         self,
         images: Images,
         encoder: Encoder,
-        truth: NDArray[np.int64],
+        truth: NDArray[np.int64] | NDArray[np.float64],
         workers: int = 0,
         room: int = KEPT_BYTES,
     ) -> None:
@@ -163,8 +163,8 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
             self._keep(number, self._encoder.encode(image, mask))
             yield number, image, mask
 
-    def relabel(self, truth: NDArray[np.int64]) -> "EncodedFrames":
-        """Return the same encoded frames under other classes."""
+    def relabel(self, truth: NDArray[np.int64] | NDArray[np.float64]) -> "EncodedFrames":
+        """Return the same encoded frames under other classes or values."""
         other = EncodedFrames(self._images, self._encoder, truth, room=self._most)
         other._kept, other._room, other._stream = dict(self._kept), self._room, self._stream
         return other
@@ -205,6 +205,6 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
         return inputs[0], truth[0]
 
     def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
-        """Return tensors [n, ...] and classes [n] of a batch; torch's loaders prefer it."""
+        """Return tensors [n, ...] and truth [n] of a batch; torch's loaders prefer it."""
         encoded = [self._encoded(number) for number in numbers]
         return self._encoder.batch(encoded), torch.from_numpy(self._truth[numbers])

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spotmill.learning.baselines import baseline
-from spotmill.learning.controls import equal_expectation, judge, run_control, shuffled_labels
+from spotmill.learning.calibration import Calibration
+from spotmill.learning.controls import equal_expectation, run_control, shuffled_labels
 from spotmill.learning.encoders import EncodedFrames
-from spotmill.learning.metrics import Outcome, summary
+from spotmill.learning.metrics import Outcome, share, summary
+from spotmill.learning.reliability import before_and_after
 from spotmill.learning.setup import Setup
+from spotmill.learning.signal_removed import NO_PEAKS, signal_removed
 from spotmill.learning.training import predict
 from spotmill.splits import SIDES
 
@@ -20,12 +23,14 @@ WORST = 6
 
 
 def evaluate(
-    setup: Setup, network: nn.Module, water: Path, source: str
+    setup: Setup, network: nn.Module, calibration: Calibration, water: Path, source: str
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Evaluate a network.
 
     Parameters
     ----------
+    calibration
+        From the model's card; nothing is fitted or chosen here.
     water
         Shard with the expected water for the control of equal expectation.
     source
@@ -42,28 +47,38 @@ def evaluate(
     encoded = EncodedFrames(setup.images, setup.encoder, frames.truth)
     classical = baseline(task.target, setup.view)
     measured = np.stack([classical.measure(image, mask) for _, image, mask in encoded.scan()])
-    said, probability, threshold = judge(
-        lambda side: predict(network, encoded, frames.rows(side), task.batch_size),
-        frames.truth[frames.rows("validation")],
-        task,
-    )
-    score = probability[:, 1] if task.target == "hit" else None
-    ours = Outcome(task.model, "model", said, score, threshold)
     test = frames.rows("test")
-    outcomes = [ours, *classical.judge(measured, frames)]
+    raw, truth = predict(network, encoded, test, task.batch_size), frames.truth[test]
+    probability = calibration.apply(raw)
+    said = calibration.said(probability)
+    score = probability[:, 1] if task.target == "hit" else None
+    ours = Outcome(task.model, "model", said, score, calibration.threshold)
+    results = [
+        summary(
+            outcome,
+            truth,
+            frames.dataset[test],
+            frames.classes,
+            None if frames.n_spots is None else frames.n_spots[test],
+        )
+        for outcome in (ours, *classical.judge(measured, frames))
+    ]
+    results[0]["calibration"] = before_and_after(calibration, raw, truth, task.seed)
+    if calibration.alarm is not None:
+        results[0]["at_alarm_rate"] = at_alarm_rate(
+            calibration, probability[:, 1], truth, frames.blank[test]
+        )
+    tried, notes = controls(setup, network, calibration, encoded, water, source)
     evaluation = {
         "target": task.target,
         "model": task.model,
         "classes": list(frames.classes),
         "n": {side: len(frames.rows(side)) for side in SIDES},
-        "threshold": threshold,
-        "results": [
-            summary(outcome, frames.truth[test], frames.dataset[test], frames.classes)
-            for outcome in outcomes
-        ],
-        "controls": controls(setup, encoded, water, source),
+        "threshold": calibration.threshold,
+        "results": results,
+        "controls": tried,
         "worst": worst(setup, said, probability),
-        "notes": list(task.notes),
+        "notes": [*task.notes, *notes],
     }
     names = np.array(frames.classes)
     predictions = {
@@ -76,11 +91,42 @@ def evaluate(
     return evaluation, predictions
 
 
+def at_alarm_rate(
+    calibration: Calibration,
+    score: NDArray[np.float64],
+    truth: NDArray[np.int64],
+    blank: NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Return recall at the threshold of a fixed rate of false alarms, and that rate as it is.
+
+    Parameters
+    ----------
+    score, truth, blank : [n] of the test frames
+    """
+    alarm = calibration.alarm
+    assert alarm is not None
+    said = score >= alarm.threshold
+    return {
+        "rate": alarm.rate,
+        "threshold": alarm.threshold,
+        "n_validation": alarm.n,
+        "false_alarms": share(int(said[blank].sum()), int(blank.sum())),
+        "recall": share(int(said[truth == 1].sum()), int((truth == 1).sum())),
+    }
+
+
 def controls(
-    setup: Setup, encoded: EncodedFrames, water: Path, source: str
-) -> list[dict[str, Any]]:
-    """Run both controls."""
+    setup: Setup,
+    network: nn.Module,
+    calibration: Calibration,
+    encoded: EncodedFrames,
+    water: Path,
+    source: str,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Run the controls; return what they say, and what a reader should know of them."""
     task, frames = setup.task, setup.frames
+    removed = signal_removed(setup, network, calibration) if task.target == "hit" else None
+    notes = [NO_PEAKS] if task.target == "hit" and removed is None else []
     shuffled = shuffled_labels(task, frames, encoded, setup.condition, setup.dimensions)
     first = run_control(
         "shuffled_labels",
@@ -100,7 +146,7 @@ def controls(
         equal_expectation(task, frames, setup.encoder, setup.dimensions, water),
         source,
     )
-    return [first, second]
+    return [first, second, *([removed] if removed else [])], notes
 
 
 def worst(
@@ -129,7 +175,8 @@ def complaint(evaluation: dict[str, Any]) -> str | None:
     for control in evaluation["controls"]:
         if not control["at_chance"]:
             return (
-                f"control {control['name']}: {control['correct']} of {control['n']} right where "
-                f"chance is {control['chance']:.2f}; {control['what'].partition(': ')[2]}"
+                f"control {control['name']}: {control['correct']} of {control['n']} "
+                f"{control.get('counts', 'right')} where chance is {control['chance']:.2f}; "
+                f"{control['what'].partition(': ')[2]}"
             )
     return None

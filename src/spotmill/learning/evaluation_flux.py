@@ -6,24 +6,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit
 from torch import nn
 
-from spotmill.learning.controls import (
-    FAIL_LEVEL,
-    equal_expectation,
-    run_control,
-    shuffled_labels,
-)
-from spotmill.learning.dimmed import DimmedFiles, DimmedFrames, without_signal
+from spotmill.learning.calibration import Calibration
+from spotmill.learning.curves import curves
+from spotmill.learning.dimmed import DimmedFrames
 from spotmill.learning.encoders import EncodedFrames
-from spotmill.learning.evaluation import WORST
+from spotmill.learning.evaluation import WORST, at_alarm_rate, controls
 from spotmill.learning.flux_bounds import Bounds
-from spotmill.learning.metrics import choose_threshold, confusion_matrix, share, wilson
+from spotmill.learning.metrics import choose_threshold, confusion_matrix, per_spots, share
+from spotmill.learning.reliability import before_and_after
 from spotmill.learning.setup import Setup
+from spotmill.learning.signal_removed import compare
 from spotmill.learning.training import predict
-from spotmill.physics.detection import auroc, auroc_interval, stratified_auroc, stratified_interval
 from spotmill.splits import SIDES
 
 BASELINES = {
@@ -35,13 +30,12 @@ BOUNDS = {
     "blind": "knows background, flux, and how often which signal occurs in a pixel, not where",
     "oracle": "knows background, flux and the expected signal of every pixel of the frame",
 }
-# Bins of the table of calibration.
-BINS = 10
 
 
 def evaluate_flux(
     setup: Setup,
     network: nn.Module,
+    calibration: Calibration,
     water: Sequence[Path],
     reflections: Sequence[Path],
     source: str,
@@ -50,6 +44,8 @@ def evaluate_flux(
 
     Parameters
     ----------
+    calibration
+        From the model's card, one for all fluxes; nothing is fitted or chosen here.
     water
         Shards of expected water: the first is that of the control of equal expectation; the
         bounds need one of each dataset.
@@ -79,14 +75,11 @@ def evaluate_flux(
         if bounds is not None and frames.side[row] == "test":
             for name, told in bounds.score(row, image).items():
                 bound[name][row] = told
-    logit = np.full(len(frames), np.nan)
-    for side in ("validation", "test"):
-        rows = frames.rows(side)
-        logit[rows] = logits(predict(network, encoded, rows, task.batch_size))
-    known = frames.rows("validation")
-    slope, offset = calibrate(logit[known], frames.truth[known])
-    probability = expit(slope * logit + offset)
-    threshold = choose_threshold(probability[known], frames.truth[known], preferred=0.5)
+    test, known = frames.rows("test"), frames.rows("validation")
+    raw = predict(network, encoded, test, task.batch_size)
+    probability, threshold = np.full(len(frames), np.nan), calibration.threshold
+    probability[test] = calibration.apply(raw)[:, 1]
+    assert threshold is not None
     scores = {task.model: probability} | dict(zip(BASELINES, measured, strict=True))
     results = []
     for name, score in scores.items():
@@ -99,10 +92,14 @@ def evaluate_flux(
             "threshold": least,
             "flux": [at_flux(frames, share, score, least) for share in task.flux],
         }
-        if ours:
-            result["calibration"] = calibration(frames, probability, (slope, offset))
         results.append(result)
-    test = frames.rows("test")
+    truth = frames.truth[test]
+    results[0]["calibration"] = before_and_after(
+        calibration, raw, truth, task.seed, frame_number(frames, test)
+    )
+    for point in results[0]["flux"]:
+        point |= in_full(frames, point["flux"], probability, calibration)
+    tried, notes = controls(setup, network, calibration, encoded, water[0], source)
     evaluation = {
         "kind": "flux",
         "target": task.target,
@@ -123,9 +120,9 @@ def evaluate_flux(
             }
             for name in (BOUNDS if bounds is not None else ())
         ],
-        "controls": controls(setup, network, encoded, water[0], threshold, (slope, offset), source),
+        "controls": tried,
         "worst": worst(frames, probability, threshold),
-        "notes": list(task.notes),
+        "notes": [*task.notes, *notes],
     }
     names = np.array(frames.classes)
     said = (probability[test] >= threshold).astype(np.int64)
@@ -141,14 +138,39 @@ def evaluate_flux(
     return evaluation, predictions
 
 
-def logits(probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return logits [n] of probabilities [n, 2]."""
-    return np.asarray(np.log(probability[:, 1] + 1e-300) - np.log(probability[:, 0] + 1e-300))
-
-
 def distinct(frames: DimmedFrames, rows: NDArray[np.int64]) -> int:
     """Return how many frames rows are of, whatever their flux."""
     return len(set(zip(frames.dataset[rows].tolist(), frames.index[rows].tolist(), strict=True)))
+
+
+def frame_number(frames: DimmedFrames, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of the frame that each row shows; one frame's rows share it."""
+    identity = list(zip(frames.dataset[rows], frames.index[rows], strict=True))
+    return np.unique(identity, axis=0, return_inverse=True)[1].ravel()
+
+
+def in_full(
+    frames: DimmedFrames, flux: float, score: NDArray[np.float64], calibration: Calibration
+) -> dict[str, Any]:
+    """Return what is said of the model alone at one flux: counts, curves, spots, false alarms.
+
+    Curves pool all datasets; the AUROC beside them stays that within datasets.
+    """
+    assert calibration.threshold is not None
+    rows = np.flatnonzero((frames.side == "test") & frames.at(flux))
+    truth, own = frames.truth[rows], score[rows]
+    said = (own >= calibration.threshold).astype(np.int64)
+    drawn = curves(own, truth)
+    told: dict[str, Any] = {
+        "confusion": confusion_matrix(truth, said, 2).tolist(),
+        "per_spots": per_spots(
+            said == truth, None if frames.n_spots is None else frames.n_spots[rows]
+        ),
+        **{key: drawn[key] for key in ("average_precision", "roc", "precision_recall")},
+    }
+    if calibration.alarm is not None:
+        told["at_alarm_rate"] = at_alarm_rate(calibration, own, truth, frames.blank[rows])
+    return told
 
 
 def at_flux(
@@ -174,144 +196,6 @@ def at_flux(
         said["recall"] = share(int((score[hit] >= threshold).sum()), len(hit))
         said["specificity"] = share(int((score[other] < threshold).sum()), len(other))
     return said
-
-
-Part = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-
-def compare(parts: Sequence[Part], level: float = 0.95) -> dict[str, Any]:
-    """Return the AUROC over pairs of a hit and another frame of one dataset, and its interval.
-
-    Pairs across datasets say which dataset has more hits, not what a frame shows. Datasets
-    are weighted by their hits; those with fewer than two frames of a class are left out.
-    """
-    known = [part for part in parts if min(map(len, part)) >= 2]
-    if not known:
-        return {"auroc": None, "interval": None}
-    if len(known) == 1:
-        return {"auroc": auroc(*known[0]), "interval": list(auroc_interval(*known[0], level))}
-    return {
-        "auroc": stratified_auroc(known),
-        "interval": list(stratified_interval(known, level)),
-    }
-
-
-def calibrate(logit: NDArray[np.float64], truth: NDArray[np.int64]) -> tuple[float, float]:
-    """Return slope and offset that turn logits into probabilities of best likelihood.
-
-    Platt, Advances in Large Margin Classifiers, 61 (1999), with its prior of one frame more
-    in each class, which keeps the slope finite where the classes do not overlap.
-    """
-    hits, others = int(truth.sum()), int(len(truth) - truth.sum())
-    wanted = np.where(truth == 1, (hits + 1) / (hits + 2), 1 / (others + 2))
-    spread = max(float(np.median(np.abs(logit - np.median(logit)))), 1e-9)
-    x = np.clip((logit - np.median(logit)) / spread, -1e3, 1e3)
-
-    def loss(line: NDArray[np.float64]) -> float:
-        z = np.exp(line[0]) * x + line[1]
-        return float((np.logaddexp(0, z) - wanted * z).sum())
-
-    found = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-6}).x
-    slope = float(np.exp(found[0]) / spread)
-    return slope, float(found[1] - slope * np.median(logit))
-
-
-def calibration(
-    frames: DimmedFrames, probability: NDArray[np.float64], line: tuple[float, float]
-) -> dict[str, Any]:
-    """Return how often frames of like probability are hits, all fluxes together."""
-    test = frames.rows("test")
-    said, truth = probability[test], frames.truth[test]
-    place = np.minimum((said * BINS).astype(np.int64), BINS - 1)
-    table, error = [], 0.0
-    for number in np.unique(place).tolist():
-        own = place == number
-        n, hits = int(own.sum()), int(truth[own].sum())
-        mean = float(said[own].mean())
-        error += n / len(test) * abs(mean - hits / n)
-        table.append({"said": mean, "n": n, "hits": hits, "interval": wilson(hits, n)})
-    return {"slope": line[0], "offset": line[1], "error": error, "table": table}
-
-
-def controls(
-    setup: Setup,
-    network: nn.Module,
-    encoded: EncodedFrames,
-    water: Path,
-    threshold: float,
-    line: tuple[float, float],
-    source: str,
-) -> list[dict[str, Any]]:
-    """Run the controls of hits, and one more: the same frames without the crystals' photons."""
-    task, frames = setup.task, setup.frames
-    assert isinstance(frames, DimmedFrames)
-    removed = signal_removed(setup, network, threshold, line)
-    shuffled = shuffled_labels(task, frames, encoded, setup.condition, setup.dimensions)
-    first = run_control(
-        "shuffled_labels",
-        "the same frames under permuted labels: above chance, test labels leak into training",
-        task,
-        shuffled,
-        source,
-    )
-    encoded.forget()
-    shuffled.frames.forget()
-    second = run_control(
-        "equal_expectation",
-        "fresh photons of one expected water image under random labels: above chance, "
-        "noise is learnt by heart",
-        task,
-        equal_expectation(task, frames, setup.encoder, setup.dimensions, water),
-        source,
-    )
-    return [first, second, removed]
-
-
-def signal_removed(
-    setup: Setup, network: nn.Module, threshold: float, line: tuple[float, float]
-) -> dict[str, Any]:
-    """Show the network the test frames without any photon of a crystal."""
-    frames = setup.frames
-    assert isinstance(frames, DimmedFrames)
-    dark = without_signal(frames)
-    # Every frame once.
-    rows = dark.rows("test")
-    rows = rows[
-        np.unique(
-            list(zip(dark.dataset[rows], dark.index[rows], strict=True)), axis=0, return_index=True
-        )[1]
-    ]
-    files = DimmedFiles(dark)
-    encoded = EncodedFrames(files, setup.encoder, dark.truth)
-    logit = logits(predict(network, encoded, rows, setup.task.batch_size))
-    files.close()
-    score, truth = expit(line[0] * logit + line[1]), dark.truth[rows]
-    said = (score >= threshold).astype(np.int64)
-    matrix = confusion_matrix(truth, said, 2)
-    n, correct = len(rows), int(np.trace(matrix))
-    names = dark.dataset[rows]
-    parts = [
-        (score[(truth == 1) & (names == name)], score[(truth == 0) & (names == name)])
-        for name in np.unique(names)
-    ]
-    told = compare(parts)
-    low, high = compare(parts, FAIL_LEVEL)["interval"] or (0.0, 1.0)
-    return {
-        "name": "signal_removed",
-        "what": "the test frames without a photon of their crystals: above chance, something "
-        "else than the crystal gives hits away",
-        "n": n,
-        "n_train": 0,
-        "epochs": 0,
-        "correct": correct,
-        "accuracy": correct / n,
-        "interval": wilson(correct, n),
-        "chance": float((matrix.sum(0) * matrix.sum(1)).sum() / n**2),
-        "confusion": matrix.tolist(),
-        "auroc": told["auroc"],
-        "auroc_interval": told["interval"],
-        "at_chance": low <= 0.5 <= high,
-    }
 
 
 def worst(

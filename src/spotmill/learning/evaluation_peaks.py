@@ -5,29 +5,35 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from spotmill.learning.peak_candidates import background_map
+from spotmill.learning.peak_calibration import LEAST_SAID, PeakCalibration, peak_reliability
+from spotmill.learning.peak_candidates import block_background, interpolated
 from spotmill.learning.peak_controls import controls
 from spotmill.learning.peak_results import Finder, chosen, counted, result, threshold_of, width_of
 from spotmill.learning.peaks import PeakSetup
 from spotmill.physics.peak_bound import Zone, best_f1
-from spotmill.physics.peak_finding import Criteria, find_peaks
+from spotmill.physics.peak_finding import Criteria, Peaks, find_peaks
 from spotmill.physics.peak_scoring import MERGE, RADIUS, Spots, assign, f1_of
 from spotmill.splits import SIDES
 
 WORST = 6
+# Frames of which more is read than the peaks, at most; validation frames that choose the
+# threshold of the classical finder, at most.
+LOOKED = 400
+KEPT = 4  # peaks of the classical finder in memory for each true spot
 ZONES = 4
 EXAMPLE = 64  # pixels, edge of the part of a frame that is shown
 
 
 def evaluate_peaks(
-    setup: PeakSetup, network: Any, water: Path
+    setup: PeakSetup, network: Any, calibration: PeakCalibration, water: Path
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Evaluate a network that finds peaks.
 
     Parameters
     ----------
+    calibration
+        From the model's card; for the network nothing is fitted or chosen here.
     water
         Shard with the expected water for the control of equal expectation.
 
@@ -39,28 +45,28 @@ def evaluate_peaks(
         Columns of `predictions.parquet`.
     """
     task, frames, radius = setup.task, setup.frames, setup.view.radius
-    finders = [
-        Finder(task.model, "model", "", network.find),
-        Finder(
-            "radial_background",
-            "baseline",
-            "pixels above the background at their radius, joined where they touch; ratio of signal "
-            "to noise above a threshold",
-            lambda image, mask: find_peaks(image, mask, radius, Criteria()),
-        ),
-    ]
+    ours = Finder(task.model, "model", "", network.find)
+    classical = Finder(
+        "radial_background",
+        "baseline",
+        "pixels above the background at their radius, joined where they touch; ratio of signal "
+        "to noise above a threshold",
+        lambda image, mask: find_peaks(image, mask, radius, Criteria()),
+    )
+    finders = [ours, classical]
     rows = {side: frames.rows(side).tolist() for side in SIDES}
     truth = {row: setup.strong(row) for side in ("validation", "test") for row in rows[side]}
-    seen = Look(setup, finders, truth, rows)
-    thresholds = [threshold_of(finder, truth, rows["validation"]) for finder in finders]
+    threshold, floor = classical_thresholds(setup, classical, truth, spread(rows["validation"]))
+    thresholds = [calibration.threshold, threshold]
+    floors = [min(calibration.threshold, calibration.score(LEAST_SAID)), floor]
+    seen = Look(setup, finders, floors, truth, rows["test"])
     test, dataset = rows["test"], frames.dataset[rows["test"]]
     results = [
         result(finder, threshold, truth, seen.widths, test, dataset)
         for finder, threshold in zip(finders, thresholds, strict=True)
     ]
-    ours, threshold = finders[0], thresholds[0]
-    scale = calibrate(ours, truth, rows["validation"])
-    results[0]["calibration"] = calibration(ours, truth, test, scale)
+    threshold = calibration.threshold
+    results[0]["calibration"] = peak_reliability(calibration, ours, truth, test, task.seed)
     per_dataset = seen.bounds(setup, truth, test)
     evaluation = {
         "kind": "peaks",
@@ -77,34 +83,65 @@ def evaluate_peaks(
         "example": seen.example(setup, ours, threshold, truth),
         "notes": list(task.notes),
     }
-    return evaluation, predictions(setup, ours, threshold, truth, test, scale)
+    return evaluation, predictions(setup, ours, calibration, truth, test)
+
+
+def spread(rows: list[int], most: int = LOOKED) -> list[int]:
+    """Return some of the rows, evenly over all, so that every dataset has its share."""
+    if len(rows) <= most:
+        return rows
+    return [rows[at] for at in np.linspace(0, len(rows) - 1, most).round().astype(int).tolist()]
+
+
+def classical_thresholds(
+    setup: PeakSetup, finder: Finder, truth: dict[int, Spots], rows: list[int]
+) -> tuple[float, float]:
+    """Return the threshold of the best F1 on some frames, and the score of the last peak kept.
+
+    Kept are `KEPT` times as many peaks as there are true spots: more say nothing of a finder.
+    """
+    for row in rows:
+        finder.found[row] = finder.find(*setup.images.read(row))
+    threshold = threshold_of(finder, truth, rows)
+    score = np.sort(np.concatenate([finder.found[row].score for row in rows]))[::-1]
+    last = KEPT * max(sum(len(truth[row].photons) for row in rows), 1)
+    finder.found.clear()
+    return threshold, min(threshold, float(score[:last].min(initial=threshold)))
 
 
 class Look:
-    """Read the frames of validation and test once; keep what finders and bound need of them."""
+    """Read the test frames once; keep what results and bound need of them.
+
+    Of a frame only peaks and widths stay in memory. Where there are many frames, `LOOKED` of
+    them show what the Bragg photons alone and the background are like.
+    """
 
     def __init__(
         self,
         setup: PeakSetup,
         finders: list[Finder],
+        floors: list[float],
         truth: dict[int, Spots],
-        rows: dict[str, list[int]],
+        test: list[int],
     ) -> None:
         self.widths: dict[int, NDArray[np.float64]] = {}
-        self.bare: dict[int, Any] = {}
+        self.bare: dict[int, Peaks] = {}
         self._levels: dict[str, tuple[NDArray[np.float64], int]] = {}
         self._mask: NDArray[np.bool_] | None = None
-        for row in [*rows["validation"], *rows["test"]]:
+        looked = set(spread(test))
+        for row in test:
             image, mask = setup.images.read(row)
-            for finder in finders:
-                finder.found[row] = finder.find(image, mask)
-            if row in set(rows["test"]):
-                self._keep(setup, finders[0], truth[row], row, image, mask)
+            for finder, floor in zip(finders, floors, strict=True):
+                finder.found[row] = chosen(finder.find(image, mask), floor)
+            self.widths[row] = np.full(len(truth[row].photons), np.nan)
+            if row in looked:
+                self._keep(setup, finders[0], floors[0], truth[row], row, image, mask)
 
     def _keep(
         self,
         setup: PeakSetup,
         finder: Finder,
+        floor: float,
         spots: Spots,
         row: int,
         image: NDArray[Any],
@@ -112,15 +149,13 @@ class Look:
     ) -> None:
         signal = setup.signal(row)
         self._mask = mask
-        if signal is None:
-            self.widths[row] = np.full(len(spots.photons), np.nan)
-        else:
+        if signal is not None:
             self.widths[row] = width_of(signal, spots)
-            left = np.where(image > signal, image - np.minimum(signal, image), 0)
-            self.bare[row] = finder.find(left, mask)
+            left = np.maximum(image, signal) - signal
+            self.bare[row] = chosen(finder.find(left, mask), floor)
         name = str(setup.frames.dataset[row])
-        total, count = self._levels.get(name, (np.zeros(image.shape), 0))
-        self._levels[name] = (total + background_map(image, mask), count + 1)
+        total, count = self._levels.get(name, (0.0, 0))
+        self._levels[name] = (total + block_background(image, mask), count + 1)
 
     def bounds(
         self, setup: PeakSetup, truth: dict[int, Spots], test: list[int]
@@ -134,7 +169,8 @@ class Look:
                 continue
             sigma = max(float(np.nanmedian(width)) ** 2 - 1 / 12, 0.0025) ** 0.5
             spots = [truth[row] for row in own]
-            zones = zones_of(total / count, self._mask, spots)
+            level = interpolated(total / count, self._mask.shape)
+            zones = zones_of(level, self._mask, spots)
             bound = best_f1(zones, len(own), sigma)
             if bound is not None:
                 found[name] = {
@@ -239,66 +275,15 @@ def worst(
     ]
 
 
-def calibrate(finder: Finder, truth: dict[int, Spots], rows: list[int]) -> tuple[float, float]:
-    """Return slope and shift of a logit that make it a probability (Platt, 1999).
-
-    The targets are softened after Platt, so that few peaks do not make for certainty.
-    """
-    score, right = judged(finder, truth, rows)
-    if not len(score):
-        return 1.0, 0.0
-    hits = right.sum()
-    target = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))
-
-    def loss(scale: NDArray[np.float64]) -> float:
-        logit = scale[0] * score + scale[1]
-        return float((np.logaddexp(0, logit) - target * logit).sum())
-
-    slope, shift = minimize(loss, np.array([1.0, 0.0]), method="Nelder-Mead").x.tolist()
-    # A slope below 0 would turn the order round.
-    return (slope, shift) if slope > 0 else (1.0, 0.0)
-
-
-def probability(score: NDArray[np.float64], scale: tuple[float, float]) -> NDArray[np.float64]:
-    """Return the calibrated probability that a peak is a true spot."""
-    return np.asarray(1 / (1 + np.exp(-np.clip(scale[0] * score + scale[1], -50, 50))))
-
-
-def judged(
-    finder: Finder, truth: dict[int, Spots], rows: list[int]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the score of all peaks of some frames, and which have a true spot for a partner."""
-    right = [assign(finder.found[row].place, truth[row].place)[0] >= 0 for row in rows]
-    score = [finder.found[row].score for row in rows]
-    return np.concatenate(score), np.concatenate(right)
-
-
-def calibration(
-    finder: Finder, truth: dict[int, Spots], rows: list[int], scale: tuple[float, float]
-) -> dict[str, Any]:
-    """Return how far said probabilities are from what was true, by tenths of probability."""
-    score, right = judged(finder, truth, rows)
-    said = probability(score, scale)
-    tenth = np.minimum((10 * said).astype(np.int64), 9)
-    bins = [
-        {"said": float(said[own].mean()), "true": float(right[own].mean()), "n": int(own.sum())}
-        for own in (tenth == k for k in range(10))
-        if own.any()
-    ]
-    error = sum(abs(one["said"] - one["true"]) * one["n"] for one in bins) / max(len(said), 1)
-    return {"slope": scale[0], "shift": scale[1], "error": error, "bins": bins}
-
-
 def predictions(
     setup: PeakSetup,
     ours: Finder,
-    threshold: float,
+    calibration: PeakCalibration,
     truth: dict[int, Spots],
     test: list[int],
-    scale: tuple[float, float],
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of `predictions.parquet`: one row a found peak."""
-    peaks = [chosen(ours.found[row], threshold) for row in test]
+    peaks = [chosen(ours.found[row], calibration.threshold) for row in test]
     count = [len(own.score) for own in peaks]
     partner = [assign(own.place, truth[row].place)[0] for own, row in zip(peaks, test, strict=True)]
     place = np.concatenate([own.place for own in peaks])
@@ -308,6 +293,6 @@ def predictions(
         "fs": place[:, 0],
         "ss": place[:, 1],
         "intensity": np.concatenate([own.intensity for own in peaks]),
-        "score": probability(np.concatenate([own.score for own in peaks]), scale),
+        "score": calibration.probability(np.concatenate([own.score for own in peaks])),
         "matched": np.concatenate(partner) >= 0,
     }

@@ -86,7 +86,7 @@ class Bounds:
                 shards[shard.header.dataset] = (background, shard.mask.ravel())
         self._hits: dict[str, list[int]] = {}
         self._of: dict[str, Dataset] = {}
-        for name in np.unique(frames.dataset).tolist():
+        for name in np.unique(frames.dataset[frames.side == "test"]).tolist():
             if name not in shards:
                 raise SpotmillError(f"--water: dataset {name} has none; name all for the bounds")
             self._of[name] = self._dataset(name, *shards[name])
@@ -97,7 +97,9 @@ class Bounds:
         frames = self._frames
         own = (frames.dataset == name) & (frames.truth == 1)
         self._hits[name] = np.flatnonzero(own & (frames.side == "test")).tolist()
-        train = np.flatnonzero(own & (frames.side == "train"))
+        # A dataset that is held out has no training frames; a bound may know its test frames.
+        trained = ((frames.dataset == name) & (frames.side == "train")).any()
+        train = np.flatnonzero(own & (frames.side == ("train" if trained else "test")))
         chosen = train[np.unique(frames.index[train], return_index=True)[1]][:PATTERNS].tolist()
         live = mask & (background > 0)
         number = np.full(live.size, -1, dtype=np.int64)

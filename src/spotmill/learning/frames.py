@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from spotmill.config import FIRST_EMPTY
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
 from spotmill.formats.tables import SPLIT, read_table
@@ -49,6 +50,7 @@ class Frames:
     position : [n] int64, number within the shard
     classes : names of the classes; none for a task of values
     values : [n, 2] own photon energy (eV) and camera length (m) of each frame, for such a task
+    n_spots : [n] int64, true spots of each, where the split says
     """
 
     dataset: NDArray[np.str_]
@@ -59,6 +61,7 @@ class Frames:
     position: NDArray[np.int64]
     classes: tuple[str, ...]
     values: NDArray[np.float64] | None = None
+    n_spots: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -67,6 +70,11 @@ class Frames:
     def rows(self, side: str) -> NDArray[np.int64]:
         """Return the rows of one side of the split."""
         return np.flatnonzero(self.side == side)
+
+    @property
+    def blank(self) -> NDArray[np.bool_]:
+        """Whether a frame never had a crystal, [n]."""
+        return np.asarray(self.index >= FIRST_EMPTY)
 
 
 def class_names(target: str, values: Sequence[Any]) -> tuple[str, ...]:
@@ -77,18 +85,26 @@ def class_names(target: str, values: Sequence[Any]) -> tuple[str, ...]:
     return tuple(f"{value:.10g} {unit}" for value in values)
 
 
-def read_frames(path: str | Path, task: Task) -> Frames:
-    """Read the frames of a task from its split.
+def read_split(path: str | Path, sides: tuple[str, ...] = SIDES) -> pa.Table:
+    """Read the rows of a split that are of these sides, and no others."""
+    table = read_table(path, SPLIT)
+    if sides == SIDES:
+        return table
+    return table.filter(pa.array([side in sides for side in table["split"].to_pylist()]))
+
+
+def read_frames(path: str | Path, task: Task, sides: tuple[str, ...] = SIDES) -> Frames:
+    """Read the frames of a task from its split; of other sides than these nothing is read.
 
     Raises
     ------
     SpotmillError
         When the split is broken, a side is empty, or a class is missing from training.
     """
-    table = read_table(path, SPLIT)
+    table = read_split(path, sides)
     columns = {name: np.asarray(table[name].to_pylist()) for name in ("dataset", "overlay")}
     if task.scale == "values":
-        return read_values(path, table, columns)
+        return read_values(path, table, columns, sides)
     values = table[TRUTH[task.target]].to_numpy()
     distinct = np.array([False, True]) if task.target == "hit" else np.unique(values)
     frames = Frames(
@@ -99,8 +115,9 @@ def read_frames(path: str | Path, task: Task) -> Frames:
         overlay=columns["overlay"],
         position=table["position"].to_numpy().astype(np.int64),
         classes=class_names(task.target, distinct.tolist()),
+        n_spots=table["n_spots"].to_numpy().astype(np.int64),
     )
-    for side in SIDES:
+    for side in sides:
         if not len(frames.rows(side)):
             raise SpotmillError(
                 f"{path}: has no frame for {side}; add patterns, or raise its share"
@@ -115,7 +132,12 @@ def read_frames(path: str | Path, task: Task) -> Frames:
     return frames
 
 
-def read_values(path: str | Path, table: pa.Table, columns: dict[str, NDArray[np.str_]]) -> Frames:
+def read_values(
+    path: str | Path,
+    table: pa.Table,
+    columns: dict[str, NDArray[np.str_]],
+    sides: tuple[str, ...],
+) -> Frames:
     """Return the frames of a task of values, each with its own photon energy and camera length.
 
     The manifest has those of the dataset; a frame's own stand in the columns of its shard.
@@ -132,7 +154,7 @@ def read_values(path: str | Path, table: pa.Table, columns: dict[str, NDArray[np
         classes=(),
         values=values,
     )
-    for side in SIDES:
+    for side in sides:
         if len(frames.rows(side)) < FEWEST_VALUES:
             raise SpotmillError(
                 f"{path}: has fewer than {FEWEST_VALUES} frames for {side}; "

@@ -8,9 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from torchmetrics.functional.classification import binary_auroc, multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from spotmill.learning.curves import curves
 
 LEVEL = 0.95
+# Frames are counted by their true spots from these numbers on, each up to the next.
+SPOTS = (0, 1, 3, 6, 11, 21, 51)
 
 
 def wilson(correct: int, n: int, level: float = LEVEL) -> list[float]:
@@ -65,9 +69,18 @@ class Outcome:
 
 
 def summary(
-    outcome: Outcome, truth: NDArray[np.int64], dataset: NDArray[np.str_], classes: Sequence[str]
+    outcome: Outcome,
+    truth: NDArray[np.int64],
+    dataset: NDArray[np.str_],
+    classes: Sequence[str],
+    n_spots: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
-    """Return what `evaluation.json` says of one method."""
+    """Return what `evaluation.json` says of one method.
+
+    Parameters
+    ----------
+    truth, dataset, n_spots : [n] of the test frames
+    """
     right = outcome.said == truth
     n, correct = len(truth), int(right.sum())
     matrix = confusion_matrix(truth, outcome.said, len(classes))
@@ -80,34 +93,42 @@ def summary(
         "accuracy": correct / n,
         "interval": wilson(correct, n),
         "confusion": matrix.tolist(),
-        "per_dataset": {
-            str(name): per_dataset(right[dataset == name]) for name in np.unique(dataset)
-        },
+        "per_dataset": {str(name): counted(right[dataset == name]) for name in np.unique(dataset)},
+        "per_spots": per_spots(right, n_spots),
     }
     if outcome.score is not None:
-        result["recall"] = share(int(matrix[1, 1]), int(matrix[1].sum()))
-        result["specificity"] = share(int(matrix[0, 0]), int(matrix[0].sum()))
+        result |= recalled(right, truth)
         result["threshold"] = outcome.threshold
-        result["auroc"] = auroc(outcome.score, truth)
+        result |= curves(outcome.score, truth)
+        for name, part in result["per_dataset"].items():
+            part |= recalled(right[dataset == name], truth[dataset == name])
     return result
 
 
-def per_dataset(right: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return count, right answers and interval of one dataset."""
+def counted(right: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return count, right answers and interval of some frames."""
     n, correct = len(right), int(right.sum())
     return {"n": n, "correct": correct, "interval": wilson(correct, n)}
 
 
-def auroc(score: NDArray[np.float64], truth: NDArray[np.int64]) -> float | None:
-    """Return the area under the ROC curve; None where only one class is there.
+def recalled(right: NDArray[np.bool_], truth: NDArray[np.int64]) -> dict[str, Any]:
+    """Return recall and specificity of some frames [n], each with its count and interval."""
+    return {
+        name: share(int(right[truth == kind].sum()), int((truth == kind).sum()))
+        for name, kind in (("recall", 1), ("specificity", 0))
+    }
 
-    Scores enter by rank, so that counts above 1 need no scaling and ties stay ties.
-    """
-    if len(np.unique(truth)) < 2:
-        return None
-    rank = np.unique(score, return_inverse=True)[1].astype(np.float64)
-    scaled = torch.from_numpy(rank / max(rank.max(), 1.0))
-    return float(binary_auroc(scaled, torch.from_numpy(truth)))
+
+def per_spots(right: NDArray[np.bool_], n_spots: NDArray[np.int64] | None) -> list[dict[str, Any]]:
+    """Return right answers by the number of true spots; bins without a frame are left out."""
+    if n_spots is None:
+        return []
+    place = np.searchsorted(SPOTS, n_spots, side="right") - 1
+    last = [*(first - 1 for first in SPOTS[1:]), None]
+    return [
+        {"from": SPOTS[number], "to": last[number], **counted(right[place == number])}
+        for number in np.unique(place).tolist()
+    ]
 
 
 def choose_threshold(

@@ -12,7 +12,8 @@ from spotmill.learning.peaks import PeakSetup
 from spotmill.physics.geometry import beam_centre
 from spotmill.physics.peak_scoring import Spots, f1_of, turned
 
-TURNS = 20
+# Turns of the truth: so many, fewer where there are more frames than this, but not below.
+TURNS, TURNED, FEWEST_TURNS = 20, 4000, 4
 WATER_FRAMES = 12
 FAIL_LEVEL = 0.999
 
@@ -85,8 +86,8 @@ def at_chance(
     counts = counted(finder, threshold, truth, rows)
     rng = np.random.default_rng([setup.task.seed, 4])
     centre = beam_centre(setup.view.detector)
-    by_luck = 0
-    for _ in range(TURNS):
+    by_luck, turns = 0, max(min(TURNS, TURNED // max(len(rows), 1)), FEWEST_TURNS)
+    for _ in range(turns):
         turn = {
             row: Spots(
                 turned(truth[row].place, centre, rng.uniform(0.2, 2 * np.pi - 0.2)),
@@ -97,7 +98,7 @@ def at_chance(
         by_luck += int(counted(finder, threshold, turn, rows).matched.sum())
     matched, peaks, true = (int(column.sum()) for column in counts)
     # The mean itself is known to a few counts only.
-    expected = (by_luck + 3 * (by_luck + 1) ** 0.5) / TURNS
+    expected = (by_luck + 3 * (by_luck + 1) ** 0.5) / turns
     return {
         "name": name,
         "what": what,
@@ -106,7 +107,7 @@ def at_chance(
         "found": peaks,
         "true": true,
         "f1": f1_of(matched, peaks, true),
-        "chance": f1_of(by_luck / TURNS, peaks, true) if peaks + true else 1.0,
+        "chance": f1_of(by_luck / turns, peaks, true) if peaks + true else 1.0,
         "at_chance": bool(matched <= poisson.ppf(FAIL_LEVEL, expected)),
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spotmill.learning.metrics import wilson
 from spotmill.physics.peak_finding import Peaks
 from spotmill.physics.peak_scoring import (
     Counts,
@@ -21,6 +22,8 @@ from spotmill.physics.peak_scoring import (
 
 # True spots are counted by drawn photons and by width from these on.
 PHOTONS = (5.0, 10.0, 20.0, 50.0, 100.0, 1000.0)
+# Frames by their number of true spots.
+SPOTS = (0.0, 1.0, 3.0, 6.0, 11.0, 21.0, 51.0)
 WIDTHS = (0.0, 0.4, 0.6, 1.0)
 CURVE_POINTS = 80
 CLOSE = 0.3  # pixels
@@ -101,8 +104,14 @@ def result(
         width.append(widths[row])
     joined = [np.concatenate(parts) for parts in (seen, distance, photons, width)]
     said["per_photons"] = [
-        {"from": low, "n": int(within.sum()), "found": int(joined[0][within].sum())}
+        share(low, int(joined[0][within].sum()), int(within.sum()))
         for low, within in bins(joined[2], PHOTONS)
+    ]
+    upper = dict(zip(SPOTS, (*SPOTS[1:], None), strict=True))
+    said["per_spots"] = [
+        {"from": int(low), "to": int(end) - 1 if (end := upper[low]) else None}
+        | summarise(counts.of(within))
+        for low, within in bins(counts.true.astype(np.float64), SPOTS)
     ]
     said["localisation"] = localisation(joined[1]) | {
         "per_width": [
@@ -112,6 +121,11 @@ def result(
     }
     said["curve"] = thin(curve_of(finder, truth, rows))
     return said
+
+
+def share(low: float, found: int, n: int) -> dict[str, Any]:
+    """Return how many spots from so many photons on were found, with the interval of recall."""
+    return {"from": low, "n": n, "found": found, "recall": found / n, "interval": wilson(found, n)}
 
 
 def bins(

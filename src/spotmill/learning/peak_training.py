@@ -1,10 +1,6 @@
-"""Training of models that find peaks: samples of every frame, and a plain loop over them.
+"""Training of models that find peaks, on samples of every frame that lie in memory."""
 
-A run takes minutes and keeps no checkpoints: one that is killed begins again.
-"""
-
-import logging
-import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,15 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from spotmill.errors import SpotmillError
+from spotmill.learning.batches import Batches, InOrder, Samples, ShuffledOn
+from spotmill.learning.learner import Learner, Part
 from spotmill.learning.peaks import PeakSetup
-from spotmill.learning.training import Trained, build_network
+from spotmill.learning.trainer import ALONE, Machine, Trained, train
+from spotmill.learning.training import build_network
 from spotmill.physics.photons import stream
 
-log = logging.getLogger(__name__)
 
-
-def fit_peaks(setup: PeakSetup, source: str) -> Trained:
+def fit_peaks(
+    setup: PeakSetup, source: str, checkpoints: Path | None = None, machine: Machine = ALONE
+) -> Trained:
     """Train the task's model on training frames, and keep the epoch of least validation loss.
+
+    Parameters
+    ----------
+    checkpoints
+        Folder to keep the state in after every epoch and to resume from; None keeps none.
 
     Raises
     ------
@@ -30,59 +34,27 @@ def fit_peaks(setup: PeakSetup, source: str) -> Trained:
     """
     task = setup.task
     network: Any = build_network(task, setup.dimensions, source)
-    rows = {
-        side: thinned(setup.frames.rows(side), network.frames) for side in ("train", "validation")
-    }
-    data = {side: gather(setup, network, own) for side, own in rows.items()}
-    if not any(len(setup.strong(row).photons) for row in rows["train"].tolist()):
+    rows = [thinned(setup.frames.rows(side), network.frames) for side in ("train", "validation")]
+    own, held_out = (Samples(gather(setup, network, numbers)) for numbers in rows)
+    if not any(len(setup.strong(row).photons) for row in rows[0].tolist()):
         raise SpotmillError(f"{source}: no training frame has a spot; add patterns")
-    rng = np.random.default_rng([task.seed, 3])
-    kind = {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}[task.optimiser]
-    optimiser = kind(network.parameters(), lr=task.learning_rate, weight_decay=task.weight_decay)
-    count = len(next(iter(data["train"].values())))
-    steps = task.epochs * math.ceil(count / task.batch_size)
-    # The rate falls to nothing along half a cosine (Loshchilov & Hutter, ICLR 2017).
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    history: list[dict[str, float]] = []
-    best: dict[str, Tensor] = {}
-    best_epoch, waited = 0, 0
-    for epoch in range(task.epochs):
-        rate = optimiser.param_groups[0]["lr"]
-        network.train()
-        total = 0.0
-        for batch in np.array_split(rng.permutation(count), math.ceil(count / task.batch_size)):
-            loss = network.loss({key: data["train"][key][batch] for key in data["train"]})
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += float(loss.detach()) * len(batch)
-        row = {
-            "epoch": epoch,
-            "train_loss": total / count,
-            "validation_loss": mean_loss(network, data["validation"], task.batch_size),
-            "learning_rate": rate,
-        }
-        if not all(math.isfinite(value) for value in row.values()):
-            raise SpotmillError(
-                f"{source}: learning_rate: the loss is not finite after epoch {epoch}; lower it"
-            )
-        history.append(row)
-        log.info(
-            "epoch %d of at most %d: loss %.4g, validation %.4g",
-            epoch + 1,
-            task.epochs,
-            row["train_loss"],
-            row["validation_loss"],
-        )
-        waited += 1
-        if row["validation_loss"] <= min(past["validation_loss"] for past in history):
-            best = {key: value.detach().clone() for key, value in network.state_dict().items()}
-            best_epoch, waited = epoch, 0
-        if task.early_stopping and waited >= task.early_stopping.patience:
-            break
-    network.load_state_dict(best)
-    return Trained(network.eval(), history, best_epoch)
+    batches = (
+        Batches(ShuffledOn(len(own), task.seed), task.batch_size, even=True),
+        Batches(InOrder(np.arange(len(held_out))), task.batch_size),
+    )
+    learner = PeakLearner(network, task, batches)
+    return train(learner, (own, held_out), batches, task, source, checkpoints, machine)
+
+
+class PeakLearner(Learner):
+    """A network that finds peaks; it knows its own loss."""
+
+    def judge(self, batch: dict[str, Tensor]) -> tuple[list[Part], None]:
+        """Return the parts of the loss of a batch of samples."""
+        network: Any = self.network
+        if hasattr(network, "parts"):
+            return network.parts(batch), None
+        return [(network.loss(batch), len(next(iter(batch.values()))))], None
 
 
 def thinned(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
@@ -101,15 +73,3 @@ def gather(setup: PeakSetup, network: Any, rows: NDArray[np.int64]) -> dict[str,
         rng = stream(setup.task.seed, dataset, index, "peaks")
         parts.append(network.samples(image, mask, setup.strong(row), rng))
     return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-
-
-@torch.no_grad()
-def mean_loss(network: Any, data: dict[str, Tensor], batch_size: int) -> float:
-    """Return the mean loss over samples."""
-    network.eval()
-    count = len(next(iter(data.values())))
-    total = 0.0
-    for at in range(0, count, batch_size):
-        batch = {key: values[at : at + batch_size] for key, values in data.items()}
-        total += float(network.loss(batch)) * len(next(iter(batch.values())))
-    return total / max(count, 1)

@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard
-from spotmill.formats.tables import SPLIT, SPOTS, provenance, read_table
+from spotmill.formats.tables import SPOTS, provenance, read_table
 from spotmill.learning.encoders import View, read_view
-from spotmill.learning.frames import FrameFiles, Frames
+from spotmill.learning.frames import FrameFiles, Frames, Images, read_split
 from spotmill.learning.models.dimensions import Dimensions
-from spotmill.learning.setup import check_split
+from spotmill.learning.setup import check_held_out, check_split, conditions
 from spotmill.overlays.opener import open_overlay
 from spotmill.physics.peak_scoring import Spots, merge
 from spotmill.splits import SIDES
 from spotmill.tasks import Task, task_name
 
 CLASSES = ("spot",)
-KEPT_TABLES = 4
+KEPT_TABLES = KEPT_SHARDS = 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class PeakSetup:
 
     task: Task
     frames: Frames
-    images: FrameFiles
+    images: Images
     view: View
     truth: NDArray[np.str_]
     peaks: NDArray[np.str_]
@@ -49,6 +49,10 @@ class PeakSetup:
 
     @cached_property
     def _tables(self) -> OrderedDict[str, dict[int, Spots]]:
+        return OrderedDict()
+
+    @cached_property
+    def _shards(self) -> OrderedDict[str, Shard]:
         return OrderedDict()
 
     def spots(self, row: int) -> Spots:
@@ -78,14 +82,21 @@ class PeakSetup:
         if not path:
             return None
         index, position = int(self.frames.index[row]), int(self.frames.position[row])
-        with Shard(path) as shard:
-            fits = 0 <= position < len(shard) and shard.indices[position] == index
-            if shard.header.dataset != str(self.frames.dataset[row]) or not fits:
-                raise SpotmillError(
-                    f"{path}: does not hold frame {index} of dataset {self.frames.dataset[row]} "
-                    f"at position {position}; remake the manifest"
-                )
-            return shard.read(position)
+        shard = self._shard(path)
+        fits = 0 <= position < len(shard) and shard.indices[position] == index
+        if shard.header.dataset != str(self.frames.dataset[row]) or not fits:
+            raise SpotmillError(
+                f"{path}: does not hold frame {index} of dataset {self.frames.dataset[row]} "
+                f"at position {position}; remake the manifest"
+            )
+        return shard.read(position)
+
+    def _shard(self, path: str) -> Shard:
+        if path not in self._shards:
+            self._shards[path] = Shard(path)
+            if len(self._shards) > KEPT_SHARDS:
+                self._shards.popitem(last=False)[1].close()
+        return self._shards[path]
 
 
 def read_spots(path: str, dataset: str) -> dict[int, Spots]:
@@ -105,15 +116,19 @@ def read_spots(path: str, dataset: str) -> dict[int, Spots]:
     }
 
 
-def open_peaks(task: Task, split: Path, geometry: Path, source: str) -> PeakSetup:
+def open_peaks(
+    task: Task, split: Path, geometry: Path, source: str, sides: tuple[str, ...] = SIDES
+) -> PeakSetup:
     """Open the frames of a task of finding peaks; `source` names the task in messages.
+
+    Of other sides of the split than these nothing is read.
 
     Raises
     ------
     SpotmillError
         When split, shards, geometry and task do not go together, or a pattern has no truth.
     """
-    table = read_table(split, SPLIT)
+    table = read_split(split, sides)
     check_split(split, task_name(source))
     names = ("dataset", "overlay", "split", "truth", "peaks", "kind")
     columns = {name: np.asarray(table[name].to_pylist(), dtype=np.str_) for name in names}
@@ -126,8 +141,9 @@ def open_peaks(task: Task, split: Path, geometry: Path, source: str) -> PeakSetu
         position=table["position"].to_numpy().astype(np.int64),
         classes=CLASSES,
     )
+    check_held_out(split, frames, task)
     crystal = columns["kind"] == "crystal"
-    for side in SIDES:
+    for side in sides:
         if not (crystal & (frames.side == side)).any():
             raise SpotmillError(
                 f"{split}: has no pattern for {side}; add patterns, or raise its share"
@@ -143,7 +159,7 @@ def open_peaks(task: Task, split: Path, geometry: Path, source: str) -> PeakSetu
     with open_overlay(str(frames.overlay[first])) as shard:
         view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
         least = float(shard.header.parameters.get("peaks", {}).get("min_photons", 5))
-    dimensions = Dimensions((1, *view.shape), 1, len(np.unique(frames.dataset)))
+    dimensions = Dimensions((1, *view.shape), 1, len(conditions(frames)[0]))
     return PeakSetup(
         task,
         frames,

@@ -1,21 +1,20 @@
-"""Training of models that tell a value: mean and standard deviation, by their own likelihood.
-
-Small, so it has no checkpoints: a run that is killed begins anew.
-"""
+"""Training of models that tell a value: mean and standard deviation, by their own likelihood."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spotmill.errors import SpotmillError
-from spotmill.learning.batches import Shuffled
+from spotmill.learning.batches import Batches, InOrder, Shuffled
 from spotmill.learning.encoders import EncodedFrames
+from spotmill.learning.learner import Learner, Part
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.models.profile_likelihood import Network
-from spotmill.learning.training import Trained, build_network
+from spotmill.learning.trainer import ALONE, Machine, Trained, train
+from spotmill.learning.training import build_network
 from spotmill.physics.profile_family import ProfileFamily
 from spotmill.tasks import Task
 
@@ -49,6 +48,8 @@ def fit_values(
     family: ProfileFamily,
     dimensions: Dimensions,
     source: str,
+    checkpoints: Path | None = None,
+    machine: Machine = ALONE,
 ) -> Trained:
     """Train the task's model of a value.
 
@@ -62,58 +63,43 @@ def fit_values(
         Which of the two is asked for.
     family
         Where the model starts from.
+    checkpoints
+        Folder to keep the state in after every epoch and to resume from; None keeps none.
 
     Raises
     ------
     SpotmillError
         When the loss stops being finite.
     """
-    train, validation = sides
+    own, held_out = sides
     network = build_network(task, dimensions, source)
     if not isinstance(network, Network):
         raise TypeError(f"{task.model} tells no value")
-    profiles = frames.inputs(train)
     with torch.no_grad():
-        network.start(family, column, profiles.numpy().astype(np.float64), values[train])
-    truth = torch.from_numpy(np.ascontiguousarray(values[:, column]))
-    optimiser = {"adam": torch.optim.AdamW, "sgd": torch.optim.SGD}[task.optimiser](
-        network.parameters(), lr=task.learning_rate, weight_decay=task.weight_decay
+        network.start(family, column, frames.inputs(own).numpy().astype(np.float64), values[own])
+    frames = frames.relabel(np.ascontiguousarray(values[:, column]))
+    batches = (
+        Batches(Shuffled(own, task.seed), task.batch_size, expect=frames.expect),
+        Batches(InOrder(held_out), task.batch_size, expect=frames.expect),
     )
-    place = {row: number for number, row in enumerate(train.tolist())}
-    order = Shuffled(train, task.seed)
-    history: list[dict[str, float]] = []
-    best: tuple[float, int, dict[str, Tensor]] = (math.inf, -1, {})
-    for epoch in range(task.epochs):
-        order.set_epoch(epoch)
-        rows, losses = list(order), []
-        for start in range(0, len(rows), task.batch_size):
-            batch = rows[start : start + task.batch_size]
-            loss = normal_loss(network(profiles[[place[row] for row in batch]]), truth[batch])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            losses.append(float(loss.detach()) * len(batch))
-        said = torch.from_numpy(predict_values(network, frames, validation, task.batch_size))
-        held_out = float(normal_loss(said, truth[validation]))
-        history.append(
-            {
-                "epoch": epoch,
-                "train_loss": sum(losses) / len(rows),
-                "validation_loss": held_out,
-                "validation_rmse": float((said[:, 0] - truth[validation]).square().mean().sqrt()),
-                "learning_rate": task.learning_rate,
-            }
-        )
-        if not all(math.isfinite(value) for value in history[-1].values()):
-            raise SpotmillError(
-                f"{source}: learning_rate: the loss is not finite after epoch {epoch}; "
-                "lower the rate"
-            )
-        if held_out < best[0]:
-            state = network.state_dict()
-            best = (held_out, epoch, {key: value.clone() for key, value in state.items()})
-        patience = task.early_stopping
-        if patience and epoch - best[1] >= patience.patience:
-            break
-    network.load_state_dict(best[2])
-    return Trained(network.eval(), history, best[1])
+    learner = ValueLearner(network, task, batches)
+    # Doubles by the thousand at most: a GPU would be slower.
+    return train(learner, (frames, frames), batches, task, source, checkpoints, machine, gpu=False)
+
+
+class ValueLearner(Learner):
+    """A network that tells a value with its standard deviation."""
+
+    def judge(self, batch: tuple[Tensor, Tensor]) -> tuple[list[Part], Tensor]:
+        """Return the loss of a batch of profiles and values [batch], and what was said."""
+        profiles, truth = batch
+        said = self.network(profiles)
+        return [(normal_loss(said, truth), len(truth))], said
+
+    def look(self, batch: tuple[Tensor, Tensor], said: Tensor) -> dict[str, Tensor]:
+        """Return the square errors."""
+        return {"square": (said[:, 0] - batch[1]).square()}
+
+    def figures(self, means: dict[str, float]) -> dict[str, float]:
+        """Return the losses and the error."""
+        return means | {"validation_rmse": math.sqrt(means.pop("square"))}

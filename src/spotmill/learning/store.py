@@ -1,8 +1,6 @@
-"""Model folders: weights as safetensors, card as JSON, history as CSV; nothing is unpickled."""
+"""Model folders: weights as safetensors, card as JSON and for people, history; no pickles."""
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -17,16 +15,19 @@ from spotmill import __version__
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
 from spotmill.formats.digests import file_digest, is_altered, signed_json
+from spotmill.learning.callbacks import HISTORY, history_text
+from spotmill.learning.model_card import README, readme
 from spotmill.learning.models.dimensions import Dimensions
-from spotmill.learning.training import Trained, build_network
+from spotmill.learning.trainer import Trained
+from spotmill.learning.training import build_network
 from spotmill.model import Model, first_problem, read_text
 from spotmill.recipes import MODEL_RECIPES, RECIPES
 from spotmill.tasks import Task
 
-WEIGHTS, CARD, HISTORY = "model.safetensors", "model.json", "history.csv"
+WEIGHTS, CARD = "model.safetensors", "model.json"
 
 # A task and the model made for it must agree on these; the rest may differ (controls, notes).
-SHARED = ("target", "model", "settings", "input", "datasets")
+SHARED = ("target", "scale", "model", "settings", "input", "datasets", "hold_out", "flux")
 
 
 class Sizes(Model):
@@ -63,6 +64,11 @@ def card(
         "parameters": sum(weight.numel() for weight in trained.network.parameters()),
         "epochs_run": len(trained.history),
         "best_epoch": trained.best_epoch,
+        "validation": {
+            key.removeprefix("validation_"): value
+            for key, value in trained.history[trained.best_epoch].items()
+            if key.startswith("validation_")
+        },
         "recipe": RECIPES["train"],
         "model_recipe": MODEL_RECIPES[task.model],
         "version": __version__,
@@ -76,15 +82,12 @@ def save_model(folder: Path, facts: dict[str, Any], trained: Trained) -> None:
         weights = safetensors.torch.save(state)
         with atomic(folder / WEIGHTS) as temporary:
             temporary.write_bytes(weights)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(trained.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(trained.history)
-        write_text(folder / HISTORY, text.getvalue())
+        write_text(folder / HISTORY, history_text(trained.history))
         facts = facts | {"weights_sha256": hashlib.sha256(weights).hexdigest()}
+        write_text(folder / README, readme(facts))
         write_text(folder / CARD, signed_json(facts))
     except BaseException:
-        for name in (WEIGHTS, HISTORY, CARD):
+        for name in (WEIGHTS, HISTORY, README, CARD):
             (folder / name).unlink(missing_ok=True)
         raise
 
@@ -131,7 +134,7 @@ def load_network(folder: Path, task: Task, source: str) -> nn.Module:
                 f"{wanted[key]!r}; train the model again"
             )
     dimensions = Dimensions(**Sizes.model_validate(facts["dimensions"]).model_dump())
-    network = build_network(task, dimensions, source)
+    network = build_network(task, dimensions, source, training=False)
     path = folder / WEIGHTS
     try:
         weights = safetensors.torch.load_file(path)

@@ -17,10 +17,12 @@ noise that is drawn, the number of false peaks falls on exponentially, as in its
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import correlate, maximum_filter
+from scipy.ndimage import maximum_filter
 from scipy.special import ndtr
 
 REACH = 2  # pixels around a site that are looked at
@@ -28,6 +30,7 @@ STRENGTHS = 6  # of the mixture
 DRAWN = 640  # pixels, edge of the field of noise drawn for each zone, at most
 TAIL = (15, 150)  # false peaks between which the tail is fitted
 THRESHOLDS = 400
+AT_ONCE = 2048  # spots that are drawn together
 
 Array = NDArray[np.float64]
 
@@ -83,13 +86,36 @@ def log_ratios(
     field: Array, background: float, shape: Array, mixture: tuple[Array, Array]
 ) -> Array:
     """Return the logarithm of the likelihood ratio at every site of a field [ss, fs]."""
-    terms = []
-    for strength, weight in zip(*mixture, strict=True):
-        gain = np.log1p(strength * shape / background)
-        terms.append(
-            correlate(field, gain, mode="constant") + np.log(weight) - strength * shape.sum()
-        )
-    return np.asarray(np.logaddexp.reduce(terms, axis=0))
+    gain, offset = _terms(background, shape, mixture)
+    return np.asarray(_log_ratios(field, gain, offset))
+
+
+def _terms(background: float, shape: Array, mixture: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return for each strength what a photon adds [..., ss, fs], and what stands beside."""
+    strength, weight = mixture
+    share = strength[:, None, None] * shape[..., None, :, :]
+    return np.log1p(share / background), np.log(weight) - share.sum((-2, -1))
+
+
+@njit(cache=True)
+def _log_ratios(field: Any, gain: Any, offset: Any) -> Any:
+    """Return the logarithm of the sum over strengths; beyond the field there is no photon."""
+    n_ss, n_fs = field.shape
+    count, edge = gain.shape[0], gain.shape[1]
+    reach = edge // 2
+    ratio = np.empty(field.shape)
+    term = np.empty(count)
+    for ss in range(n_ss):
+        for fs in range(n_fs):
+            term[:] = offset
+            for a in range(max(ss - reach, 0), min(ss + reach + 1, n_ss)):
+                for b in range(max(fs - reach, 0), min(fs + reach + 1, n_fs)):
+                    if field[a, b] > 0:
+                        for k in range(count):
+                            term[k] += field[a, b] * gain[k, a - ss + reach, b - fs + reach]
+            most = term.max()
+            ratio[ss, fs] = most + np.log(np.exp(term - most).sum())
+    return ratio
 
 
 def drawn_edge(zone: Zone) -> int:
@@ -113,22 +139,39 @@ def true_scores(
     zone: Zone, sigma: float, mixture: tuple[Array, Array], repeats: int, rng: np.random.Generator
 ) -> Array:
     """Return the scores of the zone's spots, drawn anew on its background."""
-    edge = 2 * REACH + 3
-    centred = profile((0.0, 0.0), sigma)
-    inner = slice(REACH, REACH + 3)
-    scores = []
-    for photons in np.repeat(zone.photons, repeats):
-        offset = rng.uniform(-0.5, 0.5, 2)
-        share = profile((offset[0], offset[1]), sigma, REACH + 1)
-        field = rng.poisson(zone.background, (edge, edge)).astype(np.float64)
-        drawn = rng.multinomial(round(photons), share.ravel() / share.sum())
-        field += drawn.reshape(field.shape)
-        near = log_ratios(field, zone.background, centred, mixture)[inner, inner].max()
-        exact = log_ratios(field, zone.background, profile((offset[0], offset[1]), sigma), mixture)[
-            REACH + 1, REACH + 1
-        ]
-        scores.append(max(near, exact))
-    return np.array(scores)
+    photons = np.repeat(zone.photons, repeats)
+    parts = [
+        _true_scores(photons[at : at + AT_ONCE], zone.background, sigma, mixture, rng)
+        for at in range(0, len(photons), AT_ONCE)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def _true_scores(
+    photons: Array,
+    background: float,
+    sigma: float,
+    mixture: tuple[Array, Array],
+    rng: np.random.Generator,
+) -> Array:
+    """Return the best score of each spot: at its place, or in the nine pixels around it."""
+    edge, count = 2 * REACH + 3, 2 * REACH + 1
+    offset = rng.uniform(-0.5, 0.5, (len(photons), 2))
+    wide = np.array([profile((fs, ss), sigma, REACH + 1) for fs, ss in offset])
+    share = wide.reshape(len(photons), -1)
+    drawn = rng.multinomial(np.rint(photons).astype(np.int64), share / share.sum(1, keepdims=True))
+    field = rng.poisson(background, (len(photons), edge, edge)) + drawn.reshape(-1, edge, edge)
+    centred, beside = _terms(background, profile((0.0, 0.0), sigma), mixture)
+    scores = np.full(len(photons), -np.inf)
+    for a in range(3):
+        for b in range(3):
+            part = field[:, a : a + count, b : b + count]
+            term = np.tensordot(part, centred, ([1, 2], [1, 2])) + beside
+            scores = np.maximum(scores, np.logaddexp.reduce(term, axis=1))
+    inner = slice(1, 1 + count)
+    exact, own = _terms(background, wide[:, inner, inner], mixture)
+    term = np.einsum("nij,nkij->nk", field[:, inner, inner], exact) + own
+    return np.asarray(np.maximum(scores, np.logaddexp.reduce(term, axis=1)))
 
 
 def false_above(scores: Array, threshold: Array) -> Array:

@@ -11,6 +11,7 @@ from spotmill.report.figures_data import (
 )
 from spotmill.report.figures_flux import draw_flux
 from spotmill.report.figures_frames import choose_detail, draw_detail, draw_gallery
+from spotmill.report.figures_map import draw_map
 from spotmill.report.figures_peaks import draw_peaks
 from spotmill.report.figures_task import draw_task, draw_verdict
 from spotmill.report.figures_values import draw_values
@@ -37,6 +38,8 @@ def build(inputs: Inputs) -> Contents:
     if detail is not None:
         data.append(draw_detail(inputs, detail))
     data.append(draw_radial(inputs, profiles))
+    if inputs.frame_map is not None:
+        data.append(draw_map(inputs, inputs.frame_map))
     by_name = {task.name: task for task in inputs.tasks}
     sections = [
         TaskSection(by_name[row.task], group, draw_task(inputs, by_name[row.task]))

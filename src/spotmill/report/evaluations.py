@@ -7,27 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.digests import is_altered
-from spotmill.model import Model, read_text
-
-Interval = tuple[float, float]
-
-
-class Stored(Model):
-    """A part of `evaluation.json`; later versions may say more than is read here."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class Share(Stored):
-    """A share of frames, with its 95 % interval; no value where there were no frames."""
-
-    value: float | None
-    n: int = Field(ge=0)
-    interval: Interval | None
+from spotmill.model import read_text
+from spotmill.report.quality import AtAlarmRate, Calibration, PrecisionRecall, Roc, Spots
+from spotmill.report.stored import Interval, Share, Stored
 
 
 class DatasetResult(Stored):
@@ -53,11 +39,19 @@ class Result(Stored):
     recall: Share | None = None
     specificity: Share | None = None
     auroc: float | None = None
+    auroc_interval: Interval | None = None
+    average_precision: float | None = None
+    roc: Roc | None = None
+    precision_recall: PrecisionRecall | None = None
+    per_spots: tuple[Spots, ...] = ()
+    calibration: Calibration | None = None
+    at_alarm_rate: AtAlarmRate | None = None
 
     @property
     def majority(self) -> float:
-        """Accuracy of always naming the commonest class."""
-        return max(sum(row) for row in self.confusion) / self.n
+        """Accuracy of always naming the commonest class, or any, where the test has but one."""
+        most = max(sum(row) for row in self.confusion)
+        return most / self.n if most < self.n else 1 / len(self.confusion)
 
 
 class Control(Stored):
@@ -71,6 +65,7 @@ class Control(Stored):
     interval: Interval
     chance: float
     at_chance: bool
+    counts: str = "right"
 
 
 class Worst(Stored):
@@ -100,6 +95,7 @@ class Evaluation(Stored):
     controls: list[Control]
     worst: list[Worst]
     notes: list[str]
+    held_out: tuple[str, ...] = ()
     threshold: float | None = None
 
     @property

@@ -4,14 +4,43 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from spotmill.report import style
+from spotmill.report.figures_quality import Scored, draw_calibration, draw_curves, draw_spots
 from spotmill.report.figures_task import draw_training
 from spotmill.report.flux import FluxResult, FluxTask
 from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.verdict import percent
 
 
 def draw_flux(task: FluxTask) -> list[Drawing]:
-    """Draw all figures of a task at several fluxes; as many as any other task has."""
-    return [draw_training(task), draw_auroc(task), draw_per_dataset(task), draw_recall(task)]
+    """Draw the figures of a task at several fluxes, those that the workflow names."""
+    ours = task.evaluation.ours
+    return [
+        draw_training(task),
+        draw_auroc(task),
+        draw_per_dataset(task),
+        draw_recall(task),
+        draw_curves(
+            task.name,
+            [
+                Scored(
+                    f"flux {point.flux:g}",
+                    point.roc,
+                    point.precision_recall,
+                    point.auroc,
+                    point.interval,
+                    point.average_precision,
+                )
+                for point in ours.flux
+            ],
+            "The curves pool all datasets; the areas named are those within datasets.",
+        ),
+        draw_spots(
+            task.name,
+            [(f"flux {point.flux:g}", point.per_spots) for point in ours.flux],
+            "Of the model at its one threshold; spots are counted at full flux.",
+        ),
+        draw_calibration(task.name, ours.calibration),
+    ]
 
 
 def _draw_line(axes: Axes, result: FluxResult, colour: str, marker: str, dashes: str) -> None:
@@ -129,36 +158,62 @@ def draw_per_dataset(task: FluxTask) -> Drawing:
 
 def draw_recall(task: FluxTask) -> Drawing:
     """Draw recall and specificity of the model at its one threshold against the flux."""
+    ours = task.evaluation.ours
+    at_rate = [point.at_alarm_rate for point in ours.flux if point.at_alarm_rate]
+    lines = [
+        ("recall", style.BLUE, "o", "-", [point.recall for point in ours.flux]),
+        ("specificity", style.ORANGE, "s", "-", [point.specificity for point in ours.flux]),
+    ]
+    if len(at_rate) == len(ours.flux):
+        name = f"recall, threshold for {percent(at_rate[0].rate)} false alarms"
+        lines.append((name, style.GREEN, "^", "--", [one.recall for one in at_rate]))
     records = []
     with styled():
-        figure = new_figure(6, 3.4)
+        figure = new_figure(8, 3.8)
         axes = figure.subplots()
-        for name, colour, marker in (
-            ("recall", style.BLUE, "o"),
-            ("specificity", style.ORANGE, "s"),
-        ):
+        for name, colour, marker, dashes, shares in lines:
             points = [
-                (point.flux, getattr(point, name))
-                for point in task.evaluation.ours.flux
-                if getattr(point, name) and getattr(point, name).value is not None
+                (point.flux, share)
+                for point, share in zip(ours.flux, shares, strict=True)
+                if share is not None and share.value is not None
             ]
-            values = [share.value for _, share in points]
-            axes.plot([flux for flux, _ in points], values, marker=marker, color=colour, label=name)
+            flux = [each for each, _ in points]
+            values = [share.value or 0.0 for _, share in points]
+            axes.plot(flux, values, dashes, marker=marker, color=colour, label=name)
+            for place, share in points:
+                if share.interval:
+                    axes.plot([place, place], share.interval, color=colour, linewidth=1.2)
             records += [
-                {"name": name, "flux": flux, "value": share.value, "n": share.n}
-                for flux, share in points
+                {"name": name, "flux": place, "value": share.value, "n": share.n}
+                for place, share in points
             ]
         axes.set_xscale("log")
         _name_fluxes(axes, task)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xlabel("share of the full flux on the crystal")
-        axes.legend()
+        axes.set_ylabel("share of frames")
+        figure.legend(loc="outside upper center", ncols=3)
         png = to_png(figure)
+    words = ""
+    if at_rate:
+        first = at_rate[0]
+        alarms = first.false_alarms
+        words = (
+            f" The second threshold lets at most {percent(first.rate)} of the {first.n_validation} "
+            "validation blanks through"
+        )
+        if alarms.value is not None and alarms.interval is not None:
+            words += (
+                f"; {percent(alarms.value)} of {alarms.n} test blanks pass it (95 % interval "
+                f"{percent(alarms.interval[0])} to {percent(alarms.interval[1])})"
+            )
+        words += "."
     return Drawing(
         f"{task.name}_errors",
         "At one threshold",
         "Recall and specificity of the model against the flux.",
-        "The threshold is chosen on validation frames of all fluxes together.",
+        "The thresholds are chosen on validation frames of all fluxes together; bars: 95 % "
+        f"interval.{words}",
         png,
         pd.DataFrame(records),
     )

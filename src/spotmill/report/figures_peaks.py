@@ -4,15 +4,23 @@ import numpy as np
 import pandas as pd
 
 from spotmill.report import style
+from spotmill.report.figures_quality import draw_calibration
 from spotmill.report.names import frame_name
 from spotmill.report.peaks import PeakEvaluation, PeakTask
 from spotmill.report.pictures import Window, add_scale, show_window
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
 
 
 def draw_peaks(task: PeakTask) -> list[Drawing]:
     """Draw all figures of a task of peaks."""
-    return [draw_history(task), draw_curve(task), draw_datasets(task), draw_example(task)]
+    calibration = draw_calibration(task.name, task.evaluation.ours.calibration, "peak")
+    return [
+        draw_history(task),
+        draw_curve(task),
+        draw_datasets(task),
+        calibration,
+        draw_example(task),
+    ]
 
 
 def draw_history(task: PeakTask) -> Drawing:
@@ -27,7 +35,7 @@ def draw_history(task: PeakTask) -> Drawing:
             label = column.replace("_", " ")
             axes.plot(history["epoch"], values, color=colour, marker=marker, label=label)
         if (history[list(names)].min() > 0).all():
-            axes.set_yscale("log")
+            plain_log(axes)
         axes.set_xlabel("epoch")
         axes.set_ylabel("loss")
         axes.legend()

@@ -10,10 +10,11 @@ from matplotlib.lines import Line2D
 from spotmill.report import style
 from spotmill.report.evaluations import Control, DatasetResult, Evaluation, Result, Task, Worst
 from spotmill.report.figures_frames import draw_frames, spots
+from spotmill.report.figures_quality import Scored, draw_calibration, draw_curves, draw_spots
 from spotmill.report.flux import FluxTask
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import conditions, frame_name
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
 from spotmill.report.verdict import Group
 
 ERRORS = 6
@@ -91,13 +92,34 @@ def _draw_group(axes: Axes, group: Group) -> None:
 
 
 def draw_task(inputs: Inputs, task: Task) -> list[Drawing]:
-    """Draw the four figures of a task."""
-    return [
+    """Draw the figures of a task of classes, those that the workflow names."""
+    evaluation = task.evaluation
+    drawn = [
         draw_training(task),
-        draw_confusion(task.evaluation),
-        draw_per_dataset(inputs, task.evaluation),
-        draw_errors(inputs, task.evaluation),
+        draw_confusion(evaluation),
+        draw_per_dataset(inputs, evaluation),
+        draw_spots(
+            task.name,
+            [(result.name, result.per_spots) for result in evaluation.results],
+            "Of the model and its baselines.",
+        ),
+        draw_calibration(task.name, evaluation.ours.calibration),
     ]
+    if evaluation.target == "hit":
+        drawn.append(draw_curves(task.name, [scored(result) for result in evaluation.results], ""))
+    return [*drawn, draw_errors(inputs, evaluation)]
+
+
+def scored(result: Result) -> Scored:
+    """Return the curves of a result."""
+    return Scored(
+        result.name,
+        result.roc,
+        result.precision_recall,
+        result.auroc,
+        result.auroc_interval,
+        result.average_precision,
+    )
 
 
 def draw_training(task: Task | FluxTask) -> Drawing:
@@ -116,7 +138,7 @@ def draw_training(task: Task | FluxTask) -> Drawing:
         _draw_curves(panels[0], history, ["train_loss", "validation_loss"])
         panels[0].set_title("Loss")
         if (history[["train_loss", "validation_loss"]].min() > 0).all():
-            panels[0].set_yscale("log")
+            plain_log(panels[0])
         if extras:
             _draw_curves(panels[1], history, extras)
             panels[1].set_title("Recorded besides")

@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from spotmill.report import style
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
 from spotmill.report.values import Part, ValueTask
 
 # Shown in keV and mm.
@@ -113,13 +112,6 @@ def _draw_part(axes: Axes, parts: list[Part], scale: float, factor: float) -> No
         axes.plot(middle, values, color=colour, marker=marker, linewidth=1, label=label)
     if parts:
         plain_log(axes)
-
-
-def plain_log(axes: Axes) -> None:
-    """Make the ordinate logarithmic, with plain numbers: the style reads no formulae."""
-    axes.set_yscale("log")
-    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        which(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def draw_calibration(task: ValueTask) -> Drawing:

@@ -9,14 +9,9 @@ import pandas as pd
 from pydantic import Field
 
 from spotmill.errors import SpotmillError
-from spotmill.report.evaluations import (
-    Control,
-    Interval,
-    Share,
-    Stored,
-    read_history,
-    read_json,
-)
+from spotmill.report.evaluations import Control, read_history, read_json
+from spotmill.report.quality import AtAlarmRate, Calibration, PrecisionRecall, Roc, Spots
+from spotmill.report.stored import Interval, Share, Stored
 from spotmill.report.verdict import Verdict
 
 
@@ -40,6 +35,11 @@ class AtFlux(Stored):
     per_dataset: dict[str, InDataset]
     recall: Share | None = None
     specificity: Share | None = None
+    average_precision: float | None = None
+    roc: Roc | None = None
+    precision_recall: PrecisionRecall | None = None
+    per_spots: tuple[Spots, ...] = ()
+    at_alarm_rate: AtAlarmRate | None = None
 
 
 class FluxResult(Stored):
@@ -48,6 +48,7 @@ class FluxResult(Stored):
     name: str
     explained: str = ""
     flux: list[AtFlux] = Field(min_length=1)
+    calibration: Calibration | None = None
 
 
 class FluxEvaluation(Stored):
@@ -63,6 +64,7 @@ class FluxEvaluation(Stored):
     bounds: list[FluxResult]
     controls: list[Control]
     notes: list[str]
+    held_out: tuple[str, ...] = ()
 
     @property
     def ours(self) -> FluxResult:
@@ -125,6 +127,9 @@ def judge_flux(evaluation: FluxEvaluation) -> Verdict:
     for ours, bound in zip(evaluation.ours.flux, blind[0].flux if blind else [], strict=False):
         if ours.interval and bound.auroc is not None and ours.interval[1] < bound.auroc:
             problems.append(f"below the blind bound at flux {ours.flux:g}")
+    calibration = evaluation.ours.calibration
+    if calibration is not None and not calibration.holds:
+        problems.append(calibration.words)
     if problems:
         return Verdict(False, tuple(problems))
     words = "at or above the blind bound at every flux" if blind else "no bound was computed"

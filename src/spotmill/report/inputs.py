@@ -8,17 +8,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spotmill import plan
 from spotmill.concepts import Beam, Crystal
 from spotmill.config import Config, Dataset, Hit, read_datasets
 from spotmill.errors import SpotmillError
+from spotmill.formats.frame_map import map_schema
 from spotmill.formats.frames import Shard
 from spotmill.formats.geom import read_geometry
-from spotmill.formats.tables import MANIFEST, SPOTS, read_table
+from spotmill.formats.tables import MANIFEST, SPOTS, provenance, read_table
 from spotmill.model import read_text
 from spotmill.overlays.opener import open_overlay
+from spotmill.physics.frame_features import NAMES
 from spotmill.physics.geometry import Detector
 from spotmill.report.evaluations import Task, read_json, read_tasks
 from spotmill.report.flux import FluxTask, is_of_flux, read_flux
@@ -35,6 +38,17 @@ class Image:
 
     photons: NDArray[Any]
     mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FrameMap:
+    """A map of frames as `spotmill map` wrote it: its table, and what it says of itself."""
+
+    frames: pd.DataFrame
+    n_manifest: int
+    n_features: int
+    explained_variance: Sequence[float]
+    odd_from: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Inputs:
     values: Sequence[ValueTask] = ()
     peaks: Sequence[PeakTask] = ()
     flux: Sequence[FluxTask] = ()
+    frame_map: FrameMap | None = None
 
     @property
     def hit(self) -> Hit:
@@ -113,6 +128,7 @@ def read_inputs(
     waters: Sequence[Path],
     evaluations: Sequence[Path],
     models: Sequence[Path],
+    frame_map: Path | None = None,
 ) -> Inputs:
     """Read all that a report is made of.
 
@@ -152,7 +168,26 @@ def read_inputs(
         read_values(of_values, value_models),
         read_peaks(of_peaks, peak_models),
         read_flux(of_flux, flux_models),
+        read_map(frame_map) if frame_map else None,
     )
+
+
+def read_map(path: Path) -> FrameMap:
+    """Read a map of frames."""
+    table = read_table(path, map_schema())
+    said = provenance(table if table.schema.metadata else pq.read_schema(path))
+    try:
+        share = [float(part) for part in said["explained_variance"]]
+        found = FrameMap(
+            table.to_pandas(),
+            int(said["n_manifest"]),
+            len(NAMES),
+            share,
+            float(said["odd_from"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise SpotmillError(f"{path}: does not say how it was made; remake it") from error
+    return found
 
 
 def _models_of(evaluations: Sequence[Path], models: Sequence[Path]) -> list[Path]:

@@ -16,6 +16,7 @@ from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
 from spotmill.report.evaluations import Task
+from spotmill.report.figures_map import odd_rows
 from spotmill.report.flux import FluxTask, judge_flux
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import frame_name
@@ -134,6 +135,7 @@ def render(contents: Contents) -> str:
         rows=contents.table.to_dict("records"),
         passed=sum(judge(task).good for task in inputs.tasks),
         judge=judge,
+        odd=odd_rows(inputs.frame_map) if inputs.frame_map else None,
         recipes=recipes(inputs.manifest),
         versions=versions(inputs),
     )

@@ -9,7 +9,9 @@ import pandas as pd
 from pydantic import Field
 
 from spotmill.errors import SpotmillError
-from spotmill.report.evaluations import Interval, Stored, read_history, read_json
+from spotmill.report.evaluations import read_history, read_json
+from spotmill.report.quality import Calibration
+from spotmill.report.stored import Interval, Stored
 from spotmill.report.verdict import Verdict
 
 
@@ -62,6 +64,7 @@ class PeakResult(Scores):
     per_photons: list[Strength]
     localisation: Localisation
     curve: list[Point]
+    calibration: Calibration | None = None
 
 
 class PeakBound(Stored):
@@ -116,6 +119,7 @@ class PeakEvaluation(Stored):
     controls: list[PeakControl]
     example: Example | None
     notes: list[str]
+    held_out: tuple[str, ...] = ()
 
     @property
     def ours(self) -> PeakResult:
@@ -192,6 +196,8 @@ def judge_peaks(evaluation: PeakEvaluation) -> Verdict:
             f"below the classical finder “{best.name}” (F1 {best.f1:.3f}) by more than the "
             "intervals"
         )
+    if ours.calibration is not None and not ours.calibration.holds:
+        problems.append(ours.calibration.words)
     if problems:
         return Verdict(False, tuple(problems))
     reasons = ["controls at chance"]

@@ -8,8 +8,11 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 # Okabe & Ito (2008), "Color Universal Design", without the yellow, which print loses.
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -19,6 +22,12 @@ CYCLE = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 DPI = 130
+
+
+def many_colours(number: int, count: int) -> str:
+    """Return one of many colours, from dark to light, that the colour-blind tell apart."""
+    return to_hex(matplotlib.colormaps["viridis"](number / max(count - 1, 1)))
+
 
 # Any: matplotlib types this mapping by a literal of every key it knows.
 _SETTINGS: Any = {
@@ -65,6 +74,21 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def plain_log(axes: Axes) -> None:
+    """Make the ordinate logarithmic, with plain numbers: the style reads no formulae.
+
+    Within one decade the ticks between powers of ten have numbers, too.
+    """
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+    def between(value: float, _: object) -> str:
+        low, high = axes.get_ylim()
+        return f"{value:.1g}" if high < 10 * low else ""
+
+    axes.yaxis.set_minor_formatter(FuncFormatter(between))
 
 
 def to_png(figure: Figure) -> bytes:

@@ -9,7 +9,8 @@ import pandas as pd
 from pydantic import Field
 
 from spotmill.errors import SpotmillError
-from spotmill.report.evaluations import Interval, Share, Stored, read_history, read_json
+from spotmill.report.evaluations import read_history, read_json
+from spotmill.report.stored import Interval, Share, Stored
 from spotmill.report.verdict import Verdict
 
 
@@ -89,6 +90,7 @@ class ValueEvaluation(Stored):
     runs: Runs
     controls: list[ValueControl]
     notes: list[str]
+    held_out: tuple[str, ...] = ()
 
     @property
     def ours(self) -> ValueResult:

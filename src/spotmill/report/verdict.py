@@ -108,6 +108,8 @@ def judge(task: Task) -> Verdict:
             f"below the classical baseline “{best.name}” ({percent(best.accuracy)}) "
             "by more than the intervals"
         )
+    if ours.calibration is not None and not ours.calibration.holds:
+        problems.append(ours.calibration.words)
     if problems:
         return Verdict(False, tuple(problems))
     reasons = ["controls at chance", f"better than guessing ({percent(ours.majority)})"]

@@ -10,4 +10,7 @@ Each defines
     A `torch.nn.Module` from a batch of encoded frames to logits [batch, outputs]; one
     output for two classes. Where it has a method ``prepare(inputs, truth, condition)``,
     that is called once with all training frames before training.
+
+It may name in ``ENCODED`` the settings that its encoder depends on (else all count): a search for
+settings encodes frames anew where one of these changes.
 """

@@ -10,6 +10,9 @@ from spotmill.tasks import Input
 
 GROUPS = 4
 
+# The settings that the encoder depends on.
+ENCODED: tuple[str, ...] = ()
+
 
 class Settings(Model):
     """It has none: the layers are those of the paper."""

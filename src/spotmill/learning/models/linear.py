@@ -7,6 +7,9 @@ from spotmill.learning.models.dimensions import Dimensions
 from spotmill.model import Model
 from spotmill.tasks import Input
 
+# The settings that the encoder depends on.
+ENCODED: tuple[str, ...] = ()
+
 
 class Settings(Model):
     """It has none."""

@@ -23,6 +23,9 @@ from spotmill.tasks import Input
 
 FEATURES = 7
 
+# The settings that the encoder depends on.
+ENCODED = ("candidates", "block")
+
 
 class Settings(Model):
     """Of the candidates and of the network that judges them."""

@@ -4,7 +4,8 @@ Whatever stands out of the local background by three standard deviations is a ca
 (`learning.peak_candidates`); a small convolutional network sees the pixels around it, scaled by
 the background, and says how likely it is a spot and where in the pixel its centre lies. It is
 trained on frames as they are and with further background drawn on top, so that one network
-works from a hundredth of a photon a pixel to twenty.
+works from a hundredth of a photon a pixel to twenty. Beside the pixels it is told the likelihood
+ratio of a fitted spot of two widths: what it learns is by how much that is wrong.
 """
 
 from typing import Any
@@ -16,15 +17,26 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from spotmill.learning.models.dimensions import Dimensions
-from spotmill.learning.peak_candidates import Candidates, background_map, find_candidates
+from spotmill.learning.peak_candidates import Candidates, find_candidates
+from spotmill.learning.peak_fit import fitted_spots
+from spotmill.learning.peak_samples import Labelled, Piece, labelled, pieces
 from spotmill.model import Model
 from spotmill.physics.peak_finding import Peaks
-from spotmill.physics.peak_scoring import Spots, assign
+from spotmill.physics.peak_scoring import Spots
 
 CHANNELS = 4
-NUMBERS = 4
-# Pixels between a candidate and its true spot in training; found peaks may be off by more.
-TRAINING_RADIUS = 2.0
+NUMBERS = 10
+# Widths of the spots that are fitted, pixels.
+NARROW, WIDE = 0.4, 1.0
+# Where the narrow one's likelihood ratio stands among the numbers, by tens; and the logarithm of
+# the odds of a spot at a candidate, before its photons are seen.
+RATIO, ODDS = 6, -9.0
+# Above this a logarithm of a likelihood ratio says no more.
+CERTAIN = 40.0
+# Below this hardly a maximum of noise in a thousand is a spot, on any background.
+LEAST_RATIO = 8.0
+# Pixels by which a place is off at most, and from which errors count less and less.
+FARTHEST, CLOSE = 2.0, 0.3
 AT_ONCE = 512
 
 
@@ -39,9 +51,12 @@ class Settings(Model):
     width: int = Field(24, ge=1, le=512, description="channels of the two convolutions")
     hidden: int = Field(48, ge=1, le=4096, description="width of the hidden layer")
     copies: int = Field(
-        2, ge=0, le=100, description="copies of a training frame with background drawn on top"
+        1, ge=0, le=100, description="copies of a training frame with background drawn on top"
     )
-    crop: int = Field(1024, ge=32, le=65536, description="pixels; edge of such a copy")
+    crop: int = Field(128, ge=32, le=65536, description="pixels; edge of a part of such a copy")
+    crops: int = Field(
+        32, ge=2, le=65536, description="parts of a copy, half of them with a spot where there are"
+    )
     background: tuple[float, float] = Field(
         (0.01, 25.0), description="photons a pixel drawn on top, from and to (even in logarithm)"
     )
@@ -67,69 +82,85 @@ class Network(nn.Module):
             nn.ReLU(),
             nn.Linear(settings.hidden, 3),
         )
-        # What stands out more is likelier a spot: training starts from there.
         self.direct = nn.Linear(NUMBERS, 3)
+        # Training starts from the likelihood ratio of a narrow spot and its odds beforehand.
+        with torch.no_grad():
+            for weights in (*self.direct.parameters(), *self.verdict[-1].parameters()):
+                weights.zero_()
+            self.direct.weight[0, RATIO] = 10.0
+            self.direct.bias[0] = ODDS
 
     def forward(self, planes: Tensor, numbers: Tensor) -> Tensor:
         """Return logit and shift along fs and ss, [n, 3]."""
         judged: Tensor = self.verdict(torch.cat([self.features(planes), numbers], dim=1))
-        return judged + self.direct(numbers)
+        judged = judged + self.direct(numbers)
+        shift = FARTHEST * torch.tanh(judged[:, 1:] / FARTHEST)
+        return torch.cat([judged[:, :1], shift], dim=1)
 
     def samples(
         self, image: NDArray[Any], mask: NDArray[np.bool_], true: Spots, rng: np.random.Generator
     ) -> dict[str, Tensor]:
         """Return candidates of a frame, and of copies on more background, with their truth."""
-        parts = [self._labelled(image, mask, true)]
-        level = background_map(image, mask)
-        for _ in range(self._settings.copies):
-            crop = self._settings.crop
-            ss, fs = (int(rng.integers(0, max(size - crop, 0) + 1)) for size in image.shape)
-            part = np.s_[ss : ss + crop, fs : fs + crop]
-            low, high = np.log(self._settings.background)
-            added = np.exp(rng.uniform(low, high)) * level[part] / level[part].mean()
-            drawn = image[part].astype(np.int64) + rng.poisson(added)
-            within = ((true.place >= [fs, ss]) & (true.place < [fs + crop, ss + crop])).all(1)
-            inside = Spots(true.place[within] - [fs, ss], true.photons[within])
-            parts.append(self._labelled(drawn, mask[part], inside))
-        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+        own = self._settings
+        parts = [Piece(image, mask, true, 1.0)]
+        for _ in range(own.copies):
+            parts += pieces(image, mask, true, own.crop, own.crops, own.background, rng)
+        found = [self._tensors(labelled(part, own.candidates, own.patch, rng)) for part in parts]
+        return {key: torch.cat([one[key] for one in found]) for key in found[0]}
 
-    def _labelled(
-        self, image: NDArray[Any], mask: NDArray[np.bool_], true: Spots
-    ) -> dict[str, Tensor]:
-        candidates = find_candidates(image, mask, self._settings.candidates, self._settings.patch)
-        planes, numbers, place = inputs(candidates)
-        partner, _ = assign(place, true.place, TRAINING_RADIUS)
-        wanted = np.zeros_like(place)
-        wanted[partner >= 0] = true.place[partner[partner >= 0]] - place[partner >= 0]
+    def _tensors(self, known: Labelled) -> dict[str, Tensor]:
+        planes, numbers, place = inputs(known.candidates)
+        shift = np.where(known.truth[:, None], known.place - place, 0.0)
         return {
             "planes": planes.to(torch.float16),
             "numbers": numbers,
-            "truth": torch.from_numpy((partner >= 0).astype(np.float32)),
-            "shift": torch.from_numpy(wanted.astype(np.float32)),
+            "truth": torch.from_numpy(known.truth.astype(np.float32)),
+            "shift": torch.from_numpy(shift.astype(np.float32)),
+            "weight": torch.from_numpy(known.weight.astype(np.float32)),
         }
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        """Return cross-entropy of the verdict, and the absolute error of the place of spots."""
+        """Return cross-entropy of the verdict, and the error of the place of spots.
+
+        The error is counted by the logarithm of a Cauchy law: it has a slope however far off.
+        """
+        (verdict, _), (error, _) = self.parts(batch)
+        return verdict + error
+
+    def parts(self, batch: dict[str, Tensor]) -> list[tuple[Tensor, Tensor | float]]:
+        """Return the parts of the loss, each with the number of samples that it is a mean of."""
         said = self(batch["planes"].float(), batch["numbers"])
-        verdict = nn.functional.binary_cross_entropy_with_logits(said[:, 0], batch["truth"])
-        error = (said[:, 1:] - batch["shift"]).abs().clamp_max(1.0).mean(1)
+        verdict = nn.functional.binary_cross_entropy_with_logits(
+            said[:, 0], batch["truth"], batch["weight"]
+        )
+        error = torch.log1p(((said[:, 1:] - batch["shift"]) / CLOSE).square()).mean(1)
         spots = batch["truth"]
-        return verdict + 0.1 * (error * spots).sum() / spots.sum().clamp_min(1)
+        count = spots.sum()
+        place = 0.1 * (error * spots).sum() / count.clamp_min(1)
+        return [(verdict, len(spots)), (place, count)]
 
     @torch.no_grad()
     def find(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Peaks:
-        """Return the candidates of a frame; their score is the logit."""
+        """Return the candidates of a frame that may be spots; their score is the logit."""
         candidates = find_candidates(image, mask, self._settings.candidates, self._settings.patch)
+        candidates = candidates.of(may_be_spots(candidates))
         planes, numbers, place = inputs(candidates)
+        device = self.direct.weight.device
         said = [
-            self(planes[at : at + AT_ONCE], numbers[at : at + AT_ONCE])
+            self(planes[at : at + AT_ONCE].to(device), numbers[at : at + AT_ONCE].to(device))
             for at in range(0, len(place), AT_ONCE)
         ]
-        answer = torch.cat(said).numpy().astype(np.float64) if said else np.zeros((0, 3))
+        answer = torch.cat(said).cpu().numpy().astype(np.float64) if said else np.zeros((0, 3))
         place = place + answer[:, 1:]
         wide = is_wide(candidates)
         place[wide] = centre_of_mass(candidates)[wide]
         return Peaks(place, intensity(candidates), answer[:, 0])
+
+
+def may_be_spots(candidates: Candidates) -> NDArray[np.bool_]:
+    """Return which candidates are not plainly noise: most need not be shown to the network."""
+    ratios = [fitted_spots(candidates, sigma)[0] for sigma in (NARROW, WIDE)]
+    return np.asarray(np.maximum(*ratios) >= LEAST_RATIO)
 
 
 def intensity(candidates: Candidates) -> NDArray[np.float64]:
@@ -180,7 +211,8 @@ def inputs(candidates: Candidates) -> tuple[Tensor, Tensor, NDArray[np.float64]]
         [n, 4, size, size]: photons on a scale where the noise is even (Anscombe, Biometrika 35,
         246, 1948), photons above the background, live pixels, background.
     numbers
-        [n, 4]: background, deviance, photons of 3 x 3 and of 5 x 5 pixels.
+        [n, 10]: background, deviance of one pixel, of 2 x 2 and of 3 x 3, photons of 3 x 3 and of
+        5 x 5 pixels, likelihood ratio of a narrow and of a wide spot, their photons.
     place
         [n, 2] fs, ss.
     """
@@ -203,12 +235,15 @@ def inputs(candidates: Candidates) -> tuple[Tensor, Tensor, NDArray[np.float64]]
     steps = np.array([-1.0, 0.0, 1.0])
     shift = np.stack([inner.sum(1) @ steps, inner.sum(2) @ steps], axis=1)
     shift = np.clip(shift / np.maximum(near, 1.0)[:, None], -1, 1)
+    fits = [fitted_spots(candidates, sigma) for sigma in (NARROW, WIDE)]
     numbers = np.stack(
         [
             np.log(candidates.background) / 4,
-            np.log1p(candidates.deviance),
+            *np.log1p(candidates.deviance).T,
             np.log1p(np.maximum(near, 0)),
             np.log1p(np.maximum(intensity(candidates), 0)),
+            *(np.minimum(ratio, CERTAIN) / 10 for ratio, _ in fits),
+            *(np.log1p(strength) for _, strength in fits),
         ],
         axis=1,
     )

@@ -30,6 +30,9 @@ from spotmill.tasks import Input
 CORRECTION_SPREAD = 0.1
 NEWTON_STEPS = 8
 
+# The settings that the encoder depends on.
+ENCODED = ("bins", "spot_photons", "spot_reach")
+
 
 class Settings(Model):
     """Of the profile, of its correction, and of the points of the likelihood."""

@@ -30,6 +30,9 @@ BRIGHTNESS_STEPS = 4
 # Least variance of the logarithm of the brightness: none.
 LEAST_VARIANCE = 1e-10
 
+# The settings that the encoder depends on.
+ENCODED = ("bins", "spot_photons", "spot_reach")
+
 
 class Settings(Model):
     """Of the profile and of the curves through it."""
@@ -49,17 +52,17 @@ class ProfileEncoder:
     """Turns a frame into photons and live pixels by radius, [2, bins]."""
 
     def __init__(self, settings: Settings, view: View) -> None:
-        self._settings = settings
-        self._bin_of_pixel = radial_bins(view.radius, settings.bins)
+        self.settings = settings
+        self.bin_of_pixel = radial_bins(view.radius, settings.bins)
         self.shape = (2, settings.bins)
 
     def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
         """Return the profile."""
-        chosen = self._settings
+        chosen = self.settings
         profile = radial_profile(
             image,
             mask,
-            self._bin_of_pixel,
+            self.bin_of_pixel,
             chosen.bins,
             chosen.spot_photons,
             chosen.spot_reach,

@@ -1,0 +1,213 @@
+"""What is known of a frame before a model sees it, and who says so.
+
+A value given by hand is trusted most, then the geometry file (its number, or the number at the
+place in the data file that it names), then what the data file says by itself.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill.errors import SpotmillError
+from spotmill.formats.geom import Geometry, Quantity
+from spotmill.formats.images import RawFrame
+from spotmill.formats.images_hdf5_links import damage
+from spotmill.physics.units import check_clen, check_photon_energy, photon_energy_from_wavelength
+
+ORDER = "given by hand, then the geometry file, then the data file"
+UNITS = {
+    "photon_energy": "eV",
+    "clen": "m",
+    "pixel_size": "m",
+    "beam_centre": "pixels",
+    "saturation": "counts",
+    "adu_per_photon": "counts",
+}
+# Sources that differ by more contradict one another.
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user gives by hand for all frames; None where nothing is given.
+
+    Attributes
+    ----------
+    photon_energy : eV
+    clen, pixel_size : m
+    beam_centre : (fs, ss) in pixels; the first pixel covers 0 to 1
+    saturation : value from which a pixel is saturated
+    adu_per_photon : counts of one photon
+    geometry : geometry file, panels laid out as frames are read
+    mask : [ss, fs] True where a pixel is live
+    data : place of the frames in HDF5 files
+    """
+
+    photon_energy: float | None = None
+    clen: float | None = None
+    pixel_size: float | None = None
+    beam_centre: tuple[float, float] | None = None
+    saturation: float | None = None
+    adu_per_photon: float | None = None
+    geometry: Geometry | None = None
+    mask: NDArray[np.bool_] | None = None
+    mask_source: str = ""
+    data: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.photon_energy is not None:
+            check_photon_energy(self.photon_energy)
+        if self.clen is not None:
+            check_clen(self.clen)
+        for name, most in (("pixel_size", 0.02), ("saturation", 1e300), ("adu_per_photon", 1e9)):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= most:
+                flag = name.replace("_", "-")
+                raise SpotmillError(
+                    f"--{flag}: {value!r} is not above 0 and at most {most:g} {UNITS[name]}; "
+                    "correct it"
+                )
+        if self.beam_centre is not None and not all(map(math.isfinite, self.beam_centre)):
+            raise SpotmillError(f"--beam-centre: {self.beam_centre} are no pixels; correct it")
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What is known of one frame; None where nobody says.
+
+    Attributes
+    ----------
+    sources
+        By name of a value, who said it: hand, geometry, file.
+    remarks
+        Contradictions, and values that could not be used.
+    """
+
+    photon_energy: float | None = None
+    clen: float | None = None
+    pixel_size: float | None = None
+    beam_centre: tuple[float, float] | None = None
+    saturation: float | None = None
+    adu_per_photon: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def resolve(given: Given, frame: RawFrame) -> Stated:
+    """Return what is known of a frame, each value from whom is trusted most.
+
+    Raises
+    ------
+    SpotmillError
+        When the geometry describes electrons, or a value that it names a place for cannot be
+        used.
+    """
+    remarks = list(frame.metadata.remarks)
+    said = [("hand", _by_hand(given)), ("geometry", _by_geometry(given, frame, remarks))]
+    said.append(("file", _by_file(frame)))
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, unit in UNITS.items():
+        known = [(who, one[name]) for who, one in said if one.get(name) is not None]
+        if not known:
+            continue
+        sources[name], values[name] = known[0]
+        for who, other in known[1:]:
+            if _differ(values[name], other):
+                remarks.append(
+                    f"{name} is {_shown(values[name])} {unit} by {sources[name]}, "
+                    f"{_shown(other)} by {who}"
+                )
+    return Stated(**values, sources=sources, remarks=tuple(remarks))
+
+
+def _by_hand(given: Given) -> dict[str, Any]:
+    return {
+        **{name: getattr(given, name) for name in UNITS},
+        "clen": None if given.clen is None else given.clen + offset(given.geometry),
+    }
+
+
+def _by_file(frame: RawFrame) -> dict[str, Any]:
+    names = ("photon_energy", "clen", "pixel_size", "beam_centre", "saturation")
+    return {name: getattr(frame.metadata, name) for name in names}
+
+
+def _by_geometry(given: Given, frame: RawFrame, remarks: list[str]) -> dict[str, Any]:
+    geometry = given.geometry
+    if geometry is None:
+        return {}
+    energy = geometry.photon_energy
+    if energy is None and geometry.radiation is not None:
+        energy = _located(geometry.radiation, frame, remarks, _energy_of(geometry.radiation))
+    clen = geometry.clen.number
+    if clen is None:
+        clen = _located(geometry.clen, frame, remarks, float)
+    panel = geometry.panels[0]
+    gain = panel.adu_per_photon
+    if gain is None and panel.adu_per_eV is not None:
+        best = given.photon_energy or energy or frame.metadata.photon_energy
+        gain = None if best is None else panel.adu_per_eV * best
+    limits = [panel.max_adu for panel in geometry.panels if panel.max_adu is not None]
+    size = 1 / panel.res * (np.linalg.norm(panel.fs) + np.linalg.norm(panel.ss)) / 2
+    return {
+        "photon_energy": energy,
+        "clen": None if clen is None else clen + offset(geometry),
+        "pixel_size": float(size),
+        "saturation": min(limits, default=None),
+        "adu_per_photon": gain,
+    }
+
+
+def offset(geometry: Geometry | None) -> float:
+    """Return what is added to a geometry's clen to reach its first panel, m."""
+    return geometry.panels[0].coffset if geometry else 0.0
+
+
+def _energy_of(radiation: Quantity) -> Callable[[float], float]:
+    return photon_energy_from_wavelength if radiation.directive == "wavelength" else float
+
+
+def _located(
+    quantity: Quantity, frame: RawFrame, remarks: list[str], convert: Callable[[float], float]
+) -> float | None:
+    """Return the number at the place in the data file that a geometry names."""
+    place = str(quantity.location)
+    if not h5py.is_hdf5(frame.path):
+        return None
+    try:
+        value = read_number(frame.path, place, frame.event)
+        return None if value is None else convert(value * quantity.scale)
+    except SpotmillError as error:
+        remarks.append(str(error))
+        return None
+
+
+@lru_cache(maxsize=4096)
+def read_number(path: Path, place: str, event: int) -> float | None:
+    """Return the number of a frame at a place in an HDF5 file; None where there is none."""
+    with damage(path, f"{place} "), h5py.File(path, "r") as file:
+        item = file.get(place)
+        if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iuf" or not item.size:
+            return None
+        if item.size == 1:
+            return float(np.asarray(item[()]).ravel()[0])
+        if event < item.shape[0]:
+            return float(np.asarray(item[event]).ravel()[0])
+    return None
+
+
+def _differ(one: Any, other: Any) -> bool:
+    first, second = np.atleast_1d(one), np.atleast_1d(other)
+    return not np.allclose(first, second, rtol=TOLERANCE, atol=0)
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(f"{one:.6g}" for one in np.atleast_1d(value))

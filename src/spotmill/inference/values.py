@@ -1,0 +1,110 @@
+"""Photon energy and camera length of a frame, told only where the models can know them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotmill.inference.events import Event
+from spotmill.physics.geometry import ROWS, Detector, positions
+
+if TYPE_CHECKING:
+    from spotmill.learning.applied import Applied
+
+# As far outside what a model was trained on as stated values may lie, as a share.
+EDGE = 0.02
+# From this background (see `learning.frame_summary`) on a profile is of another experiment.
+STRANGE = 2.0
+# Standard deviations by which a profile may fit too badly.
+WORST_FIT = 6.0
+# A stated value this many standard deviations off disagrees.
+SIGMAS = 3.0
+NAMES = {"photon_energy": "photon_energy", "camera_length": "clen"}
+UNITS = {"photon_energy": "eV", "clen": "m"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A value with its standard deviation, eV or m.
+
+    Attributes
+    ----------
+    agrees
+        Whether it agrees with what is stated; None where either is missing.
+    remark
+        Why it is NaN, where it is.
+    """
+
+    value: float = math.nan
+    sigma: float = math.nan
+    agrees: bool | None = None
+    remark: str = ""
+
+
+def tell(model: Applied | None, event: Event, seen: Mapping[str, float]) -> Told:
+    """Return what a model says of a frame, or NaN and why.
+
+    `seen` is what the frame is like (`learning.frame_summary.features`).
+    """
+    from spotmill.learning.frame_summary import strangeness
+
+    if model is None:
+        return Told(remark="no model")
+    if not model.reads_profiles:
+        return Told(remark=f"{model.task.model} is made for frames of one detector alone")
+    if not event.knows_radius:
+        return Told(remark="needs a geometry, or pixel size and beam centre")
+    known = {name: getattr(event.stated, name) for name in UNITS}
+    for name, (low, high) in model.ranges.items():
+        stated = known[name]
+        if stated is not None and not low * (1 - EDGE) <= stated <= high * (1 + EDGE):
+            return Told(
+                remark=f"{name} is {stated:g} {UNITS[name]}, the model knows {low:g} to {high:g}"
+            )
+    larger = area(model, event.detector)
+    as_there = {**seen, "background": seen["background"] - math.log10(larger)}
+    if strangeness(model.training, as_there)["background"] > STRANGE:
+        return Told(remark="its background is not of the brightness that the model knows")
+    profile = model.profile(event.image, event.mask, bins_of(model, event.detector), larger)
+    if model.misfit(profile) > WORST_FIT:
+        return Told(remark="its radial profile is of no background that the model knows")
+    value, sigma = model.value(profile)
+    stated = known[NAMES[model.task.target]]
+    # Classes lie apart: a neighbour is no disagreement.
+    slack = SIGMAS * sigma if model.task.scale == "values" else float(np.ptp(model.classes)) / 4
+    agrees = None if stated is None else abs(value - stated) <= max(slack, 1e-6 * value)
+    return Told(value, sigma, agrees)
+
+
+def area(model: Applied, detector: Detector) -> float:
+    """Return the area of a pixel over that of the training detector's."""
+    return float((detector.pixel_size / model.training.pixel_size) ** 2)
+
+
+@lru_cache(maxsize=2)
+def radius_of(detector: Detector) -> NDArray[np.float32]:
+    """Return the distance of every pixel from the beam across it, [ss, fs] in pixels.
+
+    NaN where there is no panel. As `View.radius`, but a block of rows at a time.
+    """
+    radius = np.full(detector.shape, np.nan, dtype=np.float32)
+    for panel in detector.panels:
+        fs = np.arange(panel.min_fs, panel.max_fs + 1)
+        for first in range(panel.min_ss, panel.max_ss + 1, ROWS):
+            last = min(first + ROWS, panel.max_ss + 1)
+            place = positions(panel, fs + 0.5, np.arange(first, last)[:, None] + 0.5)
+            across = np.hypot(place[..., 0], place[..., 1]) / detector.pixel_size
+            radius[first:last, panel.slab[1]] = across
+    return radius
+
+
+@lru_cache(maxsize=4)
+def bins_of(model: Applied, detector: Detector) -> NDArray[np.int32]:
+    """Return a model's radial bin of every pixel [ss, fs]; kept for the frames that follow."""
+    return model.bins(detector, radius_of(detector))

@@ -1,0 +1,174 @@
+"""Prediction on what cannot be read: each is named in one line, and the others are read."""
+
+import gzip
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from predict_data import other_detector, other_geometry
+
+from spotmill.errors import SpotmillError
+from spotmill.formats.digests import signed_json
+from spotmill.inference.peak_file import read_peaks
+from spotmill.learning.frame_summary import TrainingFrames
+
+Predict = Callable[..., int]
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "predictions.parquet")
+
+
+# What is bad, its name, and what the line says.
+def text_file(folder: Path) -> Path:
+    (folder / "notes.txt").write_text("not an image\n")
+    return folder / "notes.txt"
+
+
+def cut_cbf(folder: Path) -> Path:
+    (folder / "cut.cbf.gz").write_bytes(gzip.compress(b"###CBF: VERSION 1.5\n" * 9))
+    return folder / "cut.cbf.gz"
+
+
+def lonely_master(folder: Path) -> Path:
+    with h5py.File(folder / "x_master.h5", "w") as file:
+        group = file.create_group("entry/data")
+        group["data_000001"] = h5py.ExternalLink("x_data_000001.h5", "/entry/data/data")
+    return folder / "x_master.h5"
+
+
+def no_frames(folder: Path) -> Path:
+    with h5py.File(folder / "none.h5", "w") as file:
+        file["entry/data/data"] = np.zeros((0, 30, 30), np.uint16)
+    return folder / "none.h5"
+
+
+def beyond(folder: Path) -> Path:
+    (folder / "far.lst").write_text("good.h5 //99\n")
+    return folder / "far.lst"
+
+
+def bad_line(folder: Path) -> Path:
+    (folder / "bad.lst").write_text("gone.h5 //0\ngood.h5 //0\n")
+    return folder / "bad.lst"
+
+
+BAD = {
+    text_file: "is of no known image format",
+    cut_cbf: "is a CBF file without its image",
+    lonely_master: "is a master without its data file x_data_000001.h5",
+    no_frames: "holds 0 frames",
+    beyond: "has no event 99",
+    bad_line: "line 1: gone.h5 is no file",
+    lambda folder: folder / "absent.h5": "no such file",
+}
+
+
+def test_bad_files_are_named_and_the_others_read(
+    predict: Predict, tmp_path: Path, capsys: Any
+) -> None:
+    other_detector(tmp_path / "good.h5", 0.05, 0, seed=1)
+    names = [make(tmp_path) for make in BAD]
+    assert predict(*names, tmp_path / "good.h5") == 3
+    lines = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("spotmill predict")
+    ]
+    assert len(lines) == len(BAD)
+    for line, said in zip(lines, BAD.values(), strict=True):
+        assert said in line
+    # The good frame itself, and the one that the second line of the list names.
+    assert len(table(tmp_path / "out")) == 2
+    summary = json.loads((tmp_path / "out/predict.json").read_text())
+    assert summary["failed"] == len(BAD)
+
+
+def test_nothing_is_written_of_nothing(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    assert predict(text_file(tmp_path)) == 1
+    assert "is of no known image format" in capsys.readouterr().err
+    assert predict(text_file(tmp_path), no_frames(tmp_path)) == 1
+    assert "no frame could be read, for the reasons above" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_mask_of_another_shape(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    true = other_detector(tmp_path / "good.h5", 0.05, 12, seed=1)
+    np.save(tmp_path / "small.npy", np.zeros((10, 10), np.uint8))
+    assert predict(tmp_path / "good.h5", "--mask", tmp_path / "small.npy") == 1
+    assert "is a mask of (10, 10) pixels" in capsys.readouterr().err
+    bad = np.zeros((226, 200), np.uint8)
+    bad[:, :100] = 1
+    np.save(tmp_path / "left.npy", bad)
+    assert predict(tmp_path / "good.h5", "--mask", tmp_path / "left.npy") == 0
+    peaks = read_peaks(tmp_path / "out/peaks.cxi", 0)
+    assert len(peaks) >= (true[:, 0] > 102).sum() > 2 and (peaks[:, 0] > 99).all()
+    given = ["--mask", tmp_path / "left.npy", "--mask-good"]
+    assert predict(tmp_path / "good.h5", *given, output="b") == 0
+    assert (read_peaks(tmp_path / "b/peaks.cxi", 0)[:, 0] < 101).all()
+
+
+def test_model_folders_that_are_not_whole(
+    small_models: Path, predict: Predict, tmp_path: Path, capsys: Any
+) -> None:
+    other_detector(tmp_path / "good.h5", 0.05, 12, seed=1)
+    models = tmp_path / "models"
+    shutil.copytree(small_models / "models", models)
+    shutil.rmtree(models / "peaks")
+    assert predict(tmp_path / "good.h5", models=models) == 0
+    assert table(tmp_path / "out")["n_peaks"].tolist() == [0]
+    weights = models / "hit/model.safetensors"
+    raw = bytearray(weights.read_bytes())
+    raw[-3] ^= 1
+    weights.write_bytes(raw)
+    assert predict(tmp_path / "good.h5", models=models) == 1
+    assert "is not the file that training wrote" in capsys.readouterr().err
+    weights.unlink()
+    assert predict(tmp_path / "good.h5", models=models) == 1
+    assert "no such file" in capsys.readouterr().err
+    shutil.rmtree(models / "hit")
+    shutil.rmtree(models / "whole")
+    assert predict(tmp_path / "good.h5", models=models) == 1
+    assert "holds no model of hits" in capsys.readouterr().err
+    assert predict(tmp_path / "good.h5", models=tmp_path / "nowhere") == 1
+    assert "is no folder of models" in capsys.readouterr().err
+    card = small_models / "models/hit/model.json"
+    old = tmp_path / "old/hit"
+    shutil.copytree(card.parent, old)
+    facts = json.loads(card.read_text())
+    del facts["training_frames"], facts["sha256"]
+    (old / "model.json").write_text(signed_json(facts))
+    assert predict(tmp_path / "good.h5", models=tmp_path / "old") == 1
+    assert "does not say what its training frames were like" in capsys.readouterr().err
+
+
+def test_all_flags_are_checked(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    other_detector(tmp_path / "good.h5", 0.05, 0, seed=1)
+    for words, said in {
+        ("--clen", "150"): "give it in metres",
+        ("--adu-per-photon", "0"): "--adu-per-photon: 0.0 is not above 0",
+        ("--mask-good",): "goes with --mask",
+        ("--tasks", "nowhere"): "no such file",
+        ("--geometry", str(tmp_path / "good.h5")): "good.h5",
+    }.items():
+        assert predict(tmp_path / "good.h5", *words) == 1
+        assert said in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert predict(tmp_path / "good.h5", "--device", "cuda") == 1
+        assert "torch sees no GPU here" in capsys.readouterr().err
+    geometry = other_geometry(tmp_path / "small.geom")
+    geometry.write_text(geometry.read_text().replace("199", "189"))
+    assert predict(tmp_path / "good.h5", "--geometry", geometry) == 1
+    assert "describes frames of (226, 190) pixels" in capsys.readouterr().err
+
+
+def test_a_summary_of_training_frames_is_checked() -> None:
+    with pytest.raises(SpotmillError, match=r"card: .*pixel_size"):
+        TrainingFrames.parse(
+            {"n": 1, "shape": [3, 3], "largest_radius": 2.0, "features": {}}, "card"
+        )
