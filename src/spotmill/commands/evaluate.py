@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.model / 'model.json'}: dimensions: {key} is {said}, these frames give "
                 f"{wanted}; train the model again"
             )
-    check_split(setup.frames, facts, args)
     network = load_network(args.model, task, str(args.task))
+    check_split(setup.frames, facts, args)
     evaluation, predictions, problem = evaluate_kind(setup, network, facts, args)
     keep(task, evaluation, predictions, problem, args)
 
