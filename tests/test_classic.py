@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from spotmill.learning import classic
-from spotmill.learning.classic import Classic, bounded, log_odds, softmax, temperature
+from spotmill.learning.classic import Classic, bounded, log_odds, temperature
 
 CLASSES = ("6 keV", "7 keV", "8 keV")
 
@@ -90,7 +91,7 @@ def test_many_training_frames_are_sampled_evenly(monkeypatch: pytest.MonkeyPatch
 def test_temperature_undoes_odds_that_are_too_sure() -> None:
     rng = np.random.default_rng(3)
     odds = rng.normal(size=(20000, 3))
-    chance = softmax(odds)
+    chance = softmax(odds, axis=1)
     truth = (chance.cumsum(1) < rng.random((20000, 1))).sum(1)
     assert temperature(4 * odds, truth) == pytest.approx(1 / 4, rel=0.1)
 
@@ -100,5 +101,5 @@ def test_odds_of_two_classes_are_those_of_the_margin() -> None:
         decision_function=lambda x: x[:, 0], classes_=np.array([0, 1]), predict_proba=None
     )
     del method.predict_proba
-    probability = softmax(log_odds(method, np.array([[0.0], [2.0]]), 2))
+    probability = softmax(log_odds(method, np.array([[0.0], [2.0]]), 2), axis=1)
     assert probability[:, 1] == pytest.approx([0.5, 1 / (1 + np.exp(-2))])

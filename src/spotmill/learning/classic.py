@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -101,7 +102,7 @@ class Classic:
             for side in ("validation", "test")
         )
         scale = temperature(validation, frames.truth[frames.rows("validation")])
-        return Fitted(settings, softmax(validation * scale), softmax(test * scale))
+        return Fitted(settings, softmax(validation * scale, axis=1), softmax(test * scale, axis=1))
 
 
 def short(value: Any) -> str:
@@ -135,12 +136,6 @@ def log_odds(method: Any, features: Array, classes: int) -> Array:
     return found
 
 
-def softmax(odds: Array) -> Array:
-    """Return probabilities [n, classes]."""
-    weight = np.exp(odds - odds.max(axis=1, keepdims=True))
-    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
-
-
 def surprise(probability: Array, truth: NDArray[np.int64]) -> float:
     """Return the mean of -log of the probability given to the truth."""
     given = probability[np.arange(len(truth)), truth]
@@ -150,7 +145,7 @@ def surprise(probability: Array, truth: NDArray[np.int64]) -> float:
 def temperature(odds: Array, truth: NDArray[np.int64]) -> float:
     """Return the factor on log odds of the least surprise (Guo et al., ICML 2017, section 4.2)."""
     found = minimize_scalar(
-        lambda power: surprise(softmax(odds * np.exp(power)), truth),
+        lambda power: surprise(softmax(odds * np.exp(power), axis=1), truth),
         bounds=(-3, 3),
         method="bounded",
     )

@@ -4,50 +4,30 @@ import numpy as np
 import pandas as pd
 
 from spotmill.report import style
+from spotmill.report.figures_losses import LOSSES, draw_losses
 from spotmill.report.figures_quality import draw_calibration
 from spotmill.report.names import frame_name
 from spotmill.report.peaks import PeakEvaluation, PeakTask
 from spotmill.report.pictures import Window, add_scale, show_window
-from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
+from spotmill.report.style import Drawing, new_figure, styled, to_png
 
 
 def draw_peaks(task: PeakTask) -> list[Drawing]:
     """Draw all figures of a task of peaks."""
     calibration = draw_calibration(task.name, task.evaluation.ours.calibration, "peak")
     return [
-        draw_history(task),
+        draw_losses(
+            task.name,
+            task.history,
+            "loss",
+            "Validation frames only choose the epoch and the threshold; test frames play no part.",
+            logarithmic=bool((task.history[list(LOSSES)].min() > 0).all()),
+        ),
         draw_curve(task),
         draw_datasets(task),
         calibration,
         draw_example(task),
     ]
-
-
-def draw_history(task: PeakTask) -> Drawing:
-    """Draw the loss in training and validation."""
-    history = task.history
-    with styled():
-        figure = new_figure(6, 3.2)
-        axes = figure.subplots()
-        names = ("train_loss", "validation_loss")
-        for column, colour, marker in zip(names, style.CYCLE, style.MARKERS, strict=False):
-            values = history[column]
-            label = column.replace("_", " ")
-            axes.plot(history["epoch"], values, color=colour, marker=marker, label=label)
-        if (history[list(names)].min() > 0).all():
-            plain_log(axes)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("loss")
-        axes.legend()
-        png = to_png(figure)
-    return Drawing(
-        f"{task.name}_training",
-        "Training",
-        "Curves of training and validation loss against epoch.",
-        "Validation frames only choose the epoch and the threshold; test frames play no part.",
-        png,
-        history,
-    )
 
 
 def draw_curve(task: PeakTask) -> Drawing:

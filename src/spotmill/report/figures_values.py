@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from spotmill.report import style
+from spotmill.report.figures_losses import draw_losses
 from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
 from spotmill.report.values import Part, ValueTask
 
@@ -16,36 +17,14 @@ SCALES = {"photon_energy": 1e-3, "clen": 1.0}
 
 def draw_values(task: ValueTask) -> list[Drawing]:
     """Draw all figures of a task of values."""
-    return [draw_history(task), draw_said(task), draw_parts(task), draw_calibration(task)]
-
-
-def draw_history(task: ValueTask) -> Drawing:
-    """Draw the loss in training and validation."""
-    history = task.history
-    with styled():
-        figure = new_figure(6, 3.2)
-        axes = figure.subplots()
-        names = ("train_loss", "validation_loss")
-        for column, colour, marker in zip(names, style.CYCLE, style.MARKERS, strict=False):
-            axes.plot(
-                history["epoch"],
-                history[column],
-                color=colour,
-                marker=marker,
-                label=column.replace("_", " "),
-            )
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("negative log-likelihood")
-        axes.legend()
-        png = to_png(figure)
-    return Drawing(
-        f"{task.name}_training",
-        "Training",
-        "Curves of training and validation loss against epoch.",
+    losses = draw_losses(
+        task.name,
+        task.history,
+        "negative log-likelihood",
         "Epoch by epoch; the weights of the lowest validation loss are kept.",
-        png,
-        history,
+        logarithmic=False,
     )
+    return [losses, draw_said(task), draw_parts(task), draw_calibration(task)]
 
 
 def draw_said(task: ValueTask) -> Drawing:
