@@ -78,4 +78,4 @@ rule all:
 rule tuning:
     """Run all searches of the configuration."""
     input:
-        expand("results/tuning/{search}/tuning.json", search=PLAN.searches),
+        all_searches,

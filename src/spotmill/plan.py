@@ -37,6 +37,7 @@ class Plan:
     task_files: dict[str, str]
     searches: dict[str, Search]  # by name of file
     search_files: dict[str, str]
+    idle_searches: tuple[str, ...]  # why each search of a task that is not trained cannot run
 
     def concept(self, dataset: str, concept: str) -> str:
         """Return the file of a concept (beam, detector, ...) that a dataset uses."""
@@ -165,14 +166,17 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                 )
     search_files = by_stem(config.tuning, "tuning")
     searches = {task_name(path): Search.read(path) for path in search_files.values()}
+    # A configuration laid over the shipped one inherits its searches, and need not train their tasks.
+    idle = tuple(
+        f"{search_files[name]}: task: {search.task!r} is not one of `tasks` in {source}; "
+        "add its file there, or leave the search out of `tuning` (`tuning: []` is none)"
+        for name, search in searches.items()
+        if search.task not in tasks
+    )
+    searches = {name: search for name, search in searches.items() if search.task in tasks}
     for name, search in searches.items():
-        if search.task not in tasks:
-            raise SpotmillError(
-                f"{search_files[name]}: task: {search.task!r} is not one of `tasks` in {source}; "
-                "add its file there, or leave the search out of `tuning` (`tuning: []` is none)"
-            )
         check_search(search, search.task, tasks[search.task], search_files[name])
-    plan = Plan(config, datasets, crystals, tasks, task_files, searches, search_files)
+    plan = Plan(config, datasets, crystals, tasks, task_files, searches, search_files, idle)
     for name, task in tasks.items():
         # Elsewhere a class is a matter of frames (hit), or there is none.
         column = TRUTH[task.target] if task.scale == "classes" else ""

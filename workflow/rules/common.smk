@@ -226,6 +226,13 @@ def of_search(function):
     return of
 
 
+def all_searches(wildcards):
+    """Results of all searches; one that cannot run is told when it is asked for."""
+    for why in PLAN.idle_searches:
+        raise WorkflowError(why)
+    return expand("results/tuning/{search}/tuning.json", search=PLAN.searches)
+
+
 def task_says(but=frozenset()):
     """Return a parameter function: a digest of what a task file says, but for some keys."""
     return quick(
