@@ -128,6 +128,17 @@ def test_counts_and_intervals() -> None:
     assert nothing["recall_interval"] is None
 
 
+def test_a_perfect_score_is_not_certain() -> None:
+    ten = np.full(4, 10)
+    said = summarise(Counts(ten, ten, ten))
+    # All of n: Wilson's lower end is n / (n + z^2).
+    for name in ("precision", "recall", "f1"):
+        assert said[name] == 1
+        assert said[f"{name}_interval"] == pytest.approx([40 / (40 + 1.959964**2), 1.0])
+    none = summarise(Counts(np.zeros(4, dtype=np.int64), ten, ten))
+    assert none["f1_interval"] == pytest.approx([0.0, 1.959964**2 / (40 + 1.959964**2)])
+
+
 def test_bootstrap_covers_the_truth() -> None:
     rng = np.random.default_rng(3)
     covered = 0

@@ -22,7 +22,7 @@ RECIPES: dict[str, int] = {
     "map": 1,
     "split": 3,
     "train": 3,
-    "evaluate": 3,
+    "evaluate": 4,
     "tune": 1,
     "report": 3,
     "card": 1,

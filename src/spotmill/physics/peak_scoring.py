@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.stats import binomtest
 
 RADIUS = 3.0  # pixels between a found peak and a true spot of one pair, at most
 MERGE = 2.0  # pixels between spots that count as one, at most
@@ -148,7 +149,9 @@ def f1_of(matched: float, found: float, true: float) -> float:
 def summarise(counts: Counts, seed: int = 1) -> dict[str, object]:
     """Return precision, recall and F1 with 95 % intervals: the bootstrap over frames.
 
-    A share without a denominator is None. Efron, Ann. Stat. 7, 1 (1979), percentiles.
+    A share without a denominator is None. Efron, Ann. Stat. 7, 1 (1979), percentiles. Frames
+    drawn anew from frames without an error (or without a match) never show one, so a share of 1
+    (or 0) has Wilson's interval over spots instead (J. Am. Stat. Assoc. 22, 209, 1927).
     """
     n = len(counts.true)
     rng = np.random.default_rng([seed, n])
@@ -164,8 +167,13 @@ def summarise(counts: Counts, seed: int = 1) -> dict[str, object]:
         drawn = drawn_above[drawn_below > 0] / drawn_below[drawn_below > 0]
         known = below > 0 and len(drawn) > 0
         result[name] = above / below if known else None
-        ends = np.percentile(drawn, [2.5, 97.5]) if known else None
-        result[f"{name}_interval"] = None if ends is None else [float(end) for end in ends]
+        ends = np.percentile(drawn, [2.5, 97.5]).tolist() if known else None
+        if known and above in (0, below):
+            # Of two times the matches out of all found and all true (F1), half are spots.
+            spots = -(-below // 2) if name == "f1" else below
+            certain = binomtest(spots if above else 0, spots).proportion_ci(method="wilson")
+            ends = [float(certain.low), float(certain.high)]
+        result[f"{name}_interval"] = ends
     return result
 
 
