@@ -166,7 +166,7 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                 )
     search_files = by_stem(config.tuning, "tuning")
     searches = {task_name(path): Search.read(path) for path in search_files.values()}
-    # A configuration laid over the shipped one inherits its searches, and need not train their tasks.
+    # What is laid over the shipped configuration inherits its searches, not their tasks.
     idle = tuple(
         f"{search_files[name]}: task: {search.task!r} is not one of `tasks` in {source}; "
         "add its file there, or leave the search out of `tuning` (`tuning: []` is none)"
