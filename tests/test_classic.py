@@ -36,7 +36,7 @@ def told(given: SimpleNamespace, strength: float, seed: int = 2) -> np.ndarray:
 
 
 def shares(given: SimpleNamespace, features: np.ndarray) -> dict[str, float]:
-    outcomes = Classic(None).judge(features, given)
+    outcomes = Classic().judge(features, given)
     assert [outcome.what for outcome in outcomes] == ["baseline", "baseline"]
     truth = given.truth[given.rows("test")]
     return {outcome.name: float((outcome.said == truth).mean()) for outcome in outcomes}
@@ -54,16 +54,16 @@ def test_test_frames_have_no_say() -> None:
     """Other truths of the test frames change no answer."""
     given = frames()
     features = told(given, 2.0)
-    before = [outcome.said for outcome in Classic(None).judge(features, given)]
+    before = [outcome.said for outcome in Classic().judge(features, given)]
     given.truth[given.rows("test")] = 0
-    after = [outcome.said for outcome in Classic(None).judge(features, given)]
+    after = [outcome.said for outcome in Classic().judge(features, given)]
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_hits_have_scores_and_a_threshold_and_every_run_the_same() -> None:
     given = frames(classes=("no hit", "hit"))
     features = told(given, 1.5)
-    first, again = (Classic(None).judge(features, given) for _ in range(2))
+    first, again = (Classic().judge(features, given) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         assert one.score is not None
         assert one.threshold is not None
@@ -75,7 +75,7 @@ def test_hits_have_scores_and_a_threshold_and_every_run_the_same() -> None:
 def test_a_class_that_training_lacks_is_never_said() -> None:
     given = frames()
     given.truth[given.rows("train")] %= 2
-    outcomes = Classic(None).judge(told(given, 3.0), given)
+    outcomes = Classic().judge(told(given, 3.0), given)
     assert all(2 not in outcome.said for outcome in outcomes)
 
 

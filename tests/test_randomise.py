@@ -40,6 +40,7 @@ def frames(name="p00000"):
         ({"uniform": (2.0, 5.0)}, stats.uniform(2, 3).cdf),
         ({"normal": (1.0, 0.5)}, stats.norm(1, 0.5).cdf),
         ({"lognormal": (3.0, 0.4)}, stats.lognorm(0.4, scale=3).cdf),
+        ({"loguniform": (0.01, 5.0)}, stats.loguniform(0.01, 5.0).cdf),
     ],
 )
 def test_laws_are_what_they_say(law, cdf) -> None:
@@ -57,6 +58,8 @@ def test_laws_are_what_they_say(law, cdf) -> None:
         "flux: {normal: [1, -1]}",
         "flux: {normal: [1, 0.3]}",
         "flux: {lognormal: [0, 1]}",
+        "flux: {loguniform: [0, 1]}",
+        "flux: {loguniform: [2, 1]}",
         "flux: {uniform: [0, 1], normal: [0, 1]}",
         "flux: {}",
         "flux: {gamma: [1, 2]}",

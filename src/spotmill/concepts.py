@@ -14,6 +14,9 @@ from spotmill.model import Model, fit_name
 # Of a measured background, for another flux; beyond it the number is a slip of the pen.
 LARGEST_SCALE = 1e6
 
+# Of a Gaussian, over its standard deviation.
+FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -90,6 +93,20 @@ class Beam(Model):
         if self.profile == "bathed" and self.offset != (0.0, 0.0):
             raise ValueError("offset does not belong to profile bathed; remove it")
         return self
+
+    def spread(self, photon_energy: float) -> float:
+        """Return the standard deviation of the spectrum over its mean, around eV.
+
+        Of many pulses, where each has spikes of its own; of a file, `bandwidth` itself.
+        """
+        if self.spectrum == "file":
+            return self.bandwidth
+        line = self.bandwidth / FWHM
+        if self.spectrum == "gaussian":
+            return line
+        if self.spectrum == "twocolour":
+            return math.hypot(line, 0.5 * (self.separation or 0.0) / photon_energy)
+        return math.hypot(self.bandwidth / math.sqrt(12), (self.spike_width or 0.0) / FWHM)
 
 
 class Crystal(Model):

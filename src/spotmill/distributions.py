@@ -20,6 +20,7 @@ class Distribution(Model):
 
     constant: float | None = Field(None, description="always this")
     uniform: Pair | None = Field(None, description="[low, high]")
+    loguniform: Pair | None = Field(None, description="[low, high] above 0, even in the logarithm")
     normal: Pair | None = Field(None, description="[mean, standard deviation]")
     lognormal: Pair | None = Field(None, description="[median, standard deviation of the log]")
     choice: tuple[float, ...] | None = Field(
@@ -34,6 +35,8 @@ class Distribution(Model):
             raise ValueError(f"needs a number or one of {laws}")
         if self.uniform and self.uniform[0] > self.uniform[1]:
             raise ValueError("uniform: low is above high; swap the two")
+        if self.loguniform and not 0 < self.loguniform[0] <= self.loguniform[1]:
+            raise ValueError("loguniform: needs 0 < low <= high")
         for pair in (self.normal, self.lognormal):
             if pair and pair[1] < 0:
                 raise ValueError("a standard deviation is negative; give it without its sign")
@@ -51,6 +54,9 @@ class Distribution(Model):
             return self.constant
         if self.uniform:
             return float(rng.uniform(*self.uniform))
+        if self.loguniform:
+            low, high = self.loguniform
+            return float(low * (high / low) ** rng.random())
         if self.normal:
             return float(rng.normal(*self.normal))
         if self.lognormal:
@@ -63,8 +69,8 @@ class Distribution(Model):
         """Return the least and the largest number that can be drawn (normal: 6 deviations)."""
         if self.constant is not None:
             return self.constant, self.constant
-        if self.uniform:
-            return self.uniform
+        if self.uniform or self.loguniform:
+            return self.uniform or self.loguniform or (0.0, 0.0)
         if self.normal:
             return self.normal[0] - 6 * self.normal[1], self.normal[0] + 6 * self.normal[1]
         if self.lognormal:

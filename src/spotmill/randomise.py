@@ -8,6 +8,9 @@ from spotmill.model import Model
 NONE = Distribution(constant=0.0)
 SAME = Distribution(constant=1.0)
 
+# Light that is neither of the crystal nor of the solvent.
+STRAY = ("halo", "ice", "slope")
+
 
 class Randomise(Model):
     """A distribution for each condition; left out, a condition is the dataset's in all frames."""
@@ -28,6 +31,22 @@ class Randomise(Model):
         "drawn too",
     )
 
+    halo: Drawn = Field(
+        NONE,
+        description="stray light around the beam, or the edge of its beamstop: photons a pixel "
+        "where it is brightest; its lobes, streaks and reach are drawn too",
+    )
+    ice: Drawn = Field(
+        NONE,
+        description="rings of hexagonal ice: photons a pixel where they are brightest; their "
+        "strengths and width are drawn too",
+    )
+    slope: Drawn = Field(
+        NONE,
+        description="light that rises across the detector, from none to so many photons a pixel; "
+        "its direction is drawn too",
+    )
+
     @field_validator("dead_modules")
     @classmethod
     def _modules_are_counted(cls, number: Distribution) -> Distribution:
@@ -42,6 +61,18 @@ class Randomise(Model):
             raise ValueError("a factor must not fall below 0 (a normal law reaches 6 deviations)")
         return factor
 
+    @field_validator(*STRAY)
+    @classmethod
+    def _light_is_light(cls, photons: Distribution) -> Distribution:
+        if photons.bounds[0] < 0:
+            raise ValueError("photons must not fall below 0 (a normal law reaches 6 deviations)")
+        return photons
+
+    @property
+    def strays(self) -> bool:
+        """True where frames may have stray light."""
+        return any(getattr(self, name).bounds != (0.0, 0.0) for name in STRAY)
+
     @property
     def masks_panels(self) -> bool:
         """True where frames have masks of their own."""
@@ -51,6 +82,12 @@ class Randomise(Model):
     def scales_background(self) -> bool:
         """True where the background is brighter in one frame than in another."""
         return any(getattr(self, name) != SAME for name in ("flux", "background"))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names of what a geometry file states and each frame has its own of."""
+        names = ("photon_energy", "clen")
+        return tuple(name for name in names if getattr(self, name).bounds != (0.0, 0.0))
 
     @property
     def moves_geometry(self) -> bool:

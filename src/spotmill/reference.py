@@ -31,7 +31,8 @@ FILES: tuple[tuple[str, str, type[Model]], ...] = (
         "randomise/*.yaml",
         "what differs from frame to frame; a number or a distribution each: "
         "`{uniform: [low, high]}`, `{normal: [mean, deviation]}`, "
-        "`{lognormal: [median, deviation of the log]}`, `{choice: [...]}`",
+        "`{loguniform: [low, high]}`, `{lognormal: [median, deviation of the log]}`, "
+        "`{choice: [...]}`",
         Randomise,
     ),
     ("tasks/*.yaml", "what to learn, and how", Task),

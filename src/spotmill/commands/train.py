@@ -193,7 +193,10 @@ def training_frames(setup: "Setup | PeakSetup") -> dict[str, Any]:
     added = settings.background[1] if getattr(settings, "copies", 0) else 0.0
     rows, view = setup.frames.rows("train"), setup.view
     size = view.detector.pixel_size
-    return {"training_frames": summarise(setup.images, rows, view.radius, size, added)}
+    said = summarise(setup.images, rows, view.radius, size, added)
+    if kinds := setup.views.kinds(rows):
+        said["detectors"] = kinds
+    return {"training_frames": said}
 
 
 def fingerprint(task: Task, args: argparse.Namespace) -> str:

@@ -20,17 +20,19 @@ BRIGHT = 2
 class Baseline(Protocol):
     """Measures a frame in a few numbers, and judges frames by them."""
 
-    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the numbers of one frame."""
+    def measure(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], view: View
+    ) -> NDArray[np.float64]:
+        """Return the numbers of one frame of a detector."""
 
     def judge(self, measured: NDArray[np.float64], frames: Frames) -> list[Outcome]:
         """Return what each method says of the test frames, given [frame, ...] numbers of all."""
 
 
-def baseline(target: str, view: View) -> Baseline:
+def baseline(target: str) -> Baseline:
     """Return the baselines of a target."""
-    own = PixelCounts() if target == "hit" else Profiles(view)
-    return Together([own, Classic(view)])
+    own = PixelCounts() if target == "hit" else Profiles()
+    return Together([own, Classic()])
 
 
 class Part(Baseline, Protocol):
@@ -45,9 +47,11 @@ class Together:
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
 
-    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def measure(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], view: View
+    ) -> NDArray[np.float64]:
         """Return the numbers of all, one after the other."""
-        return np.concatenate([part.measure(image, mask).ravel() for part in self._parts])
+        return np.concatenate([part.measure(image, mask, view).ravel() for part in self._parts])
 
     def judge(self, measured: NDArray[np.float64], frames: Frames) -> list[Outcome]:
         """Let each judge by its own numbers."""
@@ -65,7 +69,9 @@ class PixelCounts:
 
     length = 2
 
-    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def measure(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], view: View
+    ) -> NDArray[np.float64]:
         """Return both numbers."""
         live = np.where(mask, image, 0)
         return np.array([live.max(), np.count_nonzero(live >= BRIGHT)], dtype=np.float64)
@@ -91,18 +97,22 @@ class PixelCounts:
 class Profiles:
     """For photon energy and camera length: the mean radial profile of every dataset."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self) -> None:
         self._settings = Settings()
         self.length = 2 * self._settings.bins
-        self._bin_of_pixel = radial_bins(view.radius, self._settings.bins)
+        self._bins: tuple[View, NDArray[np.int32]] | None = None
 
-    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def measure(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], view: View
+    ) -> NDArray[np.float64]:
         """Return photons and live pixels by radius, [2, bins], Bragg spots left out."""
         chosen = self._settings
+        if self._bins is None or self._bins[0] is not view:
+            self._bins = view, radial_bins(view.radius, chosen.bins)
         profile = radial_profile(
             image,
             mask,
-            self._bin_of_pixel,
+            self._bins[1],
             chosen.bins,
             chosen.spot_photons,
             chosen.spot_reach,

@@ -49,13 +49,13 @@ class Classic:
 
     length = len(FEATURES)
 
-    def __init__(self, view: View, seed: int = 1) -> None:
-        self._view, self._seed = view, seed
-        self._grounds: list[tuple[NDArray[np.bool_], Ground]] = []
+    def __init__(self, seed: int = 1) -> None:
+        self._seed = seed
+        self._grounds: list[tuple[View, NDArray[np.bool_], Ground]] = []
 
-    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Array:
+    def measure(self, image: NDArray[Any], mask: NDArray[np.bool_], view: View) -> Array:
         """Return the features of a frame, those that span decades as log(1 + x)."""
-        return tamed(measure(image, self._ground(mask)))
+        return tamed(measure(image, self._ground(mask, view)))
 
     def judge(self, measured: Array, frames: Frames) -> list[Outcome]:
         """Train on the training frames, choose on validation, and answer for the test frames."""
@@ -78,12 +78,12 @@ class Classic:
             outcomes.append(Outcome(name, "baseline", said, score, threshold, explained))
         return outcomes
 
-    def _ground(self, mask: NDArray[np.bool_]) -> Ground:
-        for known, place in self._grounds:
-            if known is mask or np.array_equal(known, mask):
+    def _ground(self, mask: NDArray[np.bool_], view: View) -> Ground:
+        for own, known, place in self._grounds:
+            if own is view and (known is mask or np.array_equal(known, mask)):
                 return place
-        place = ground(self._view.detector, mask)
-        self._grounds = [(mask, place), *self._grounds[:3]]
+        place = ground(view.detector, mask)
+        self._grounds = [(view, mask, place), *self._grounds[:3]]
         return place
 
     def _forest(self, settings: dict[str, Any]) -> Any:

@@ -45,8 +45,10 @@ def evaluate(
     """
     task, frames = setup.task, setup.frames
     encoded = EncodedFrames(setup.images, setup.encoder, frames.truth)
-    classical = baseline(task.target, setup.view)
-    measured = np.stack([classical.measure(image, mask) for _, image, mask in encoded.scan()])
+    classical = baseline(task.target)
+    measured = np.stack(
+        [classical.measure(image, mask, setup.views.of(row)) for row, image, mask in encoded.scan()]
+    )
     test = frames.rows("test")
     raw, truth = predict(network, encoded, test, task.batch_size), frames.truth[test]
     probability = calibration.apply(raw)

@@ -1,5 +1,6 @@
 """Evaluation of finders of peaks: the model, a classical finder, and the bound."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,20 @@ def evaluate_peaks(
     predictions
         Columns of `predictions.parquet`.
     """
-    task, frames, radius = setup.task, setup.frames, setup.view.radius
+    task, frames = setup.task, setup.frames
+
+    def classically(row: int) -> Callable[[NDArray[Any], NDArray[np.bool_]], Peaks]:
+        radius = setup.views.of(row).radius
+        return lambda image, mask: find_peaks(image, mask, radius, Criteria())
+
     ours = Finder(task.model, "model", "", network.find)
     classical = Finder(
         "radial_background",
         "baseline",
         "pixels above the background at their radius, joined where they touch; ratio of signal "
         "to noise above a threshold",
-        lambda image, mask: find_peaks(image, mask, radius, Criteria()),
+        classically(0),
+        of_row=classically,
     )
     finders = [ours, classical]
     rows = {side: frames.rows(side).tolist() for side in SIDES}
@@ -101,7 +108,7 @@ def classical_thresholds(
     Kept are `KEPT` times as many peaks as there are true spots: more say nothing of a finder.
     """
     for row in rows:
-        finder.found[row] = finder.find(*setup.images.read(row))
+        finder.found[row] = finder.find_in(row, *setup.images.read(row))
     threshold = threshold_of(finder, truth, rows)
     score = np.sort(np.concatenate([finder.found[row].score for row in rows]))[::-1]
     last = KEPT * max(sum(len(truth[row].photons) for row in rows), 1)
@@ -127,12 +134,12 @@ class Look:
         self.widths: dict[int, NDArray[np.float64]] = {}
         self.bare: dict[int, Peaks] = {}
         self._levels: dict[str, tuple[NDArray[np.float64], int]] = {}
-        self._mask: NDArray[np.bool_] | None = None
+        self._masks: dict[str, NDArray[np.bool_]] = {}
         looked = set(spread(test))
         for row in test:
             image, mask = setup.images.read(row)
             for finder, floor in zip(finders, floors, strict=True):
-                finder.found[row] = chosen(finder.find(image, mask), floor)
+                finder.found[row] = chosen(finder.find_in(row, image, mask), floor)
             self.widths[row] = np.full(len(truth[row].photons), np.nan)
             if row in looked:
                 self._keep(setup, finders[0], floors[0], truth[row], row, image, mask)
@@ -148,12 +155,12 @@ class Look:
         mask: NDArray[np.bool_],
     ) -> None:
         signal = setup.signal(row)
-        self._mask = mask
         if signal is not None:
             self.widths[row] = width_of(signal, spots)
             left = np.maximum(image, signal) - signal
             self.bare[row] = chosen(finder.find(left, mask), floor)
         name = str(setup.frames.dataset[row])
+        self._masks[name] = mask
         total, count = self._levels.get(name, (0.0, 0))
         self._levels[name] = (total + block_background(image, mask), count + 1)
 
@@ -165,12 +172,13 @@ class Look:
         for name, (total, count) in self._levels.items():
             own = [row for row in test if str(setup.frames.dataset[row]) == name]
             width = np.concatenate([self.widths[row] for row in own])
-            if not np.isfinite(width).any() or self._mask is None:
+            if not np.isfinite(width).any():
                 continue
+            mask = self._masks[name]
             sigma = max(float(np.nanmedian(width)) ** 2 - 1 / 12, 0.0025) ** 0.5
             spots = [truth[row] for row in own]
-            level = interpolated(total / count, self._mask.shape)
-            zones = zones_of(level, self._mask, spots)
+            level = interpolated(total / count, (mask.shape[0], mask.shape[1]))
+            zones = zones_of(level, mask, spots)
             bound = best_f1(zones, len(own), sigma)
             if bound is not None:
                 found[name] = {

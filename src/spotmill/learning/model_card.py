@@ -67,8 +67,9 @@ def heading(facts: dict[str, Any]) -> Iterator[str]:
     yield f"| settings of the model | `{json.dumps(facts['settings'], sort_keys=True)}` |"
     if "training_frames" in facts:
         seen = facts["training_frames"]
-        ss, fs = seen["shape"]
-        yield f"| detector | {ss} x {fs} pixels of {seen['pixel_size'] * 1e6:.4g} µm |"
+        kinds = seen.get("detectors") or [(*seen["shape"], seen["pixel_size"])]
+        words = [f"{ss} x {fs} pixels of {size * 1e6:.4g} µm" for ss, fs, size in kinds]
+        yield f"| {'detectors' if len(words) > 1 else 'detector'} | {', '.join(words)} |"
 
 
 def frames_in(facts: dict[str, Any]) -> Iterator[str]:

@@ -85,12 +85,12 @@ def at_chance(
     """
     counts = counted(finder, threshold, truth, rows)
     rng = np.random.default_rng([setup.task.seed, 4])
-    centre = beam_centre(setup.view.detector)
+    centre = {row: beam_centre(setup.views.of(row).detector) for row in rows}
     by_luck, turns = 0, max(min(TURNS, TURNED // max(len(rows), 1)), FEWEST_TURNS)
     for _ in range(turns):
         turn = {
             row: Spots(
-                turned(truth[row].place, centre, rng.uniform(0.2, 2 * np.pi - 0.2)),
+                turned(truth[row].place, centre[row], rng.uniform(0.2, 2 * np.pi - 0.2)),
                 truth[row].photons,
             )
             for row in rows

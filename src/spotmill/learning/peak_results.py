@@ -38,6 +38,12 @@ class Finder:
     explained: str
     find: Callable[[NDArray[Any], NDArray[np.bool_]], Peaks]
     found: dict[int, Peaks] = field(default_factory=dict)
+    # Of a frame by its row, where the way depends on its detector.
+    of_row: Callable[[int], Callable[[NDArray[Any], NDArray[np.bool_]], Peaks]] | None = None
+
+    def find_in(self, row: int, image: NDArray[Any], mask: NDArray[np.bool_]) -> Peaks:
+        """Return the peaks of the frame in a row."""
+        return (self.of_row(row) if self.of_row else self.find)(image, mask)
 
 
 def curve_of(finder: Finder, truth: dict[int, Spots], rows: list[int]) -> Curve:

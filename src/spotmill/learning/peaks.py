@@ -17,6 +17,7 @@ from spotmill.learning.encoders import View, read_view
 from spotmill.learning.frames import FrameFiles, Frames, Images, read_split
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.setup import check_held_out, check_split, conditions
+from spotmill.learning.views import Views, first_of
 from spotmill.overlays.opener import open_overlay
 from spotmill.physics.peak_scoring import Spots, merge
 from spotmill.splits import SIDES
@@ -32,6 +33,8 @@ class PeakSetup:
 
     Attributes
     ----------
+    view, views
+        Of the first pattern's detector, and of each frame's.
     truth, peaks : [n] str
         Tables of the spots and shards of the signal alone; empty for frames without a crystal.
     least
@@ -42,6 +45,7 @@ class PeakSetup:
     frames: Frames
     images: Images
     view: View
+    views: Views
     truth: NDArray[np.str_]
     peaks: NDArray[np.str_]
     least: float
@@ -155,7 +159,7 @@ def open_peaks(
             f"{split}: frame {frames.index[row]} of dataset {frames.dataset[row]} has no table of "
             "true spots; choose datasets that were simulated here"
         )
-    first = int(np.argmax(crystal))
+    first = first_of(frames, geometry, crystal)
     with open_overlay(str(frames.overlay[first])) as shard:
         view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
         least = float(shard.header.parameters.get("peaks", {}).get("min_photons", 5))
@@ -165,6 +169,7 @@ def open_peaks(
         frames,
         FrameFiles(frames),
         view,
+        Views(view, geometry, frames),
         columns["truth"],
         columns["peaks"],
         least,

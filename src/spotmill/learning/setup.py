@@ -14,6 +14,7 @@ from spotmill.learning.encoders import Encoder, View, read_view
 from spotmill.learning.frames import FrameFiles, Frames, read_frames
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
+from spotmill.learning.views import Views, first_of
 from spotmill.overlays.opener import open_overlay
 from spotmill.splits import SIDES
 from spotmill.tasks import Task, task_name
@@ -28,6 +29,8 @@ class Setup:
 
     Attributes
     ----------
+    view, views
+        Of the first frame's detector, and of each frame's.
     condition : [n] int64
         Number of the dataset of each frame, -1 for datasets that are not trained on.
     """
@@ -36,6 +39,7 @@ class Setup:
     frames: Frames
     images: FrameFiles
     view: View
+    views: Views
     encoder: Encoder
     condition: NDArray[np.int64]
     dimensions: Dimensions
@@ -112,8 +116,10 @@ def open_task(
     images = FrameFiles(frames)
     if task.dims:
         frames, images = dim(frames, split, task.flux, sides)
-    with open_overlay(str(frames.overlay[0])) as shard:
+    with open_overlay(str(frames.overlay[first_of(frames, geometry)])) as shard:
         view = read_view(geometry, shard.shape[1:], shard.header.clen, shard.header.photon_energy)
+    views = Views(view, geometry, frames)
+    views.check(task, source)
     module = model_module(task.model)
     settings = module.Settings.parse(task.settings, f"{source}: settings")
     encoder = module.encoder(settings, task.input, view)
@@ -121,4 +127,4 @@ def open_task(
     classes = len(frames.classes)
     outputs = 2 if task.scale == "values" else 1 if classes == 2 else classes
     dimensions = Dimensions(encoder.shape, outputs, len(names))
-    return Setup(task, frames, images, view, encoder, condition, dimensions, split)
+    return Setup(task, frames, images, view, views, encoder, condition, dimensions, split)

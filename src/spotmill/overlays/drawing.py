@@ -5,6 +5,7 @@ same bits: what is random depends on seed, dataset and index alone.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ from spotmill.physics.conditions import (
 )
 from spotmill.physics.geometry import Detector
 from spotmill.physics.photons import Exposure, PhotonSampler, stream
+from spotmill.physics.stray import StrayLight
 from spotmill.randomise import Randomise
 
 # Adds the background photons of one frame (identity, conditions) and returns their number.
@@ -82,7 +84,8 @@ class Drawn(NamedTuple):
     image : [ss, fs]
         Photons; the next frame that is drawn overwrites it.
     background_photons, artefacts
-        Photons of the background and of the detector itself, before pixels saturate.
+        Photons of the background (with stray light) and of the detector itself, before pixels
+        saturate.
     """
 
     image: NDArray[Any]
@@ -130,6 +133,11 @@ class Drawing:
         return Artefacts(self._detector, response_of(self.water))
 
     @cached_property
+    def _stray(self) -> StrayLight:
+        detector = replace(self._detector, mask=self.water.mask)
+        return StrayLight(detector, response_of(self.water), self._randomise)
+
+    @cached_property
     def _exposure(self) -> Exposure:
         return Exposure(self.water.mask, self.dtype, self._saturation)
 
@@ -146,7 +154,11 @@ class Drawing:
         """Draw the frame of an index, with the peaks at `position` of a shard, if any."""
         identity, exposure = self._identity(index), self._exposure
         exposure.clear()
-        photons = self._background(exposure, identity, self.conditions(index))
+        conditions = self.conditions(index)
+        photons = self._background(exposure, identity, conditions)
+        if self._randomise.strays:
+            lit, mean = self._stray.expected(identity, conditions)
+            photons += exposure.add_at(lit, stream(*identity, "stray").poisson(mean))
         pixel, count = self._artefacts.draw(stream(*identity, "artefacts"))
         live = frame_mask(self._detector, self._randomise, identity)
         if live is not None:

@@ -43,6 +43,9 @@ def law(drawn: Distribution, unit: str = "") -> str:
             f"drawn from a normal law of mean {told(drawn.normal[0])} and standard deviation "
             f"{told(drawn.normal[1])}"
         )
+    if drawn.loguniform:
+        low, high = drawn.loguniform
+        return f"drawn from {told(low)} to {told(high)}, even in the logarithm"
     if drawn.lognormal:
         return (
             f"drawn from a lognormal law of median {told(drawn.lognormal[0])}, standard deviation "
@@ -178,6 +181,9 @@ RANDOMISED = {
     "signal": ("Bragg photons times a factor", ""),
     "background": ("background times a factor", ""),
     "dead_modules": ("a number of dead panels", ""),
+    "halo": ("stray light around the beam of at most so many photons a pixel:", ""),
+    "ice": ("rings of ice of at most so many photons a pixel:", ""),
+    "slope": ("light that rises across the detector to so many photons a pixel:", ""),
 }
 
 

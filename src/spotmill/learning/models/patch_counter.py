@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from spotmill.learning.candidates import Candidates, find_candidates
+from spotmill.learning.candidates import Candidates, candidates_of
 from spotmill.learning.encoders import Encoded, Encoder, View, stack
+from spotmill.learning.marked import Marked, mark
 from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.surroundings import COUNT, surroundings
 from spotmill.model import Model
 from spotmill.tasks import Input
 
 FEATURES = 7
 
 # The settings that the encoder depends on.
-ENCODED = ("candidates", "block")
+ENCODED = ("candidates", "block", "surroundings")
 
 
 class Settings(Model):
@@ -33,6 +35,16 @@ class Settings(Model):
     candidates: int = Field(64, ge=4, le=4096, description="candidates a frame")
     block: int = Field(128, ge=8, description="pixels; edge of the blocks of the background")
     hidden: int = Field(16, ge=1, le=1024, description="width of the two hidden layers")
+    surroundings: bool = Field(
+        False,
+        description="tell whether a candidate stands out of the pixels close by, and alone; for "
+        "frames with stray light",
+    )
+
+    @property
+    def features(self) -> int:
+        """Numbers that are told of a candidate."""
+        return FEATURES + (COUNT if self.surroundings else 0)
 
 
 def encoder(settings: Settings, task_input: Input, view: View) -> Encoder:
@@ -45,13 +57,22 @@ class CandidateEncoder:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.shape = (settings.candidates, FEATURES)
+        self.block = settings.block
+        self.shape = (settings.candidates, settings.features)
 
     def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
         """Return the features; rows beyond the last candidate are 0."""
-        found = find_candidates(image, mask, self._settings.candidates, self._settings.block)
+        return self.encode_marked(mark(image, mask, self.block))
+
+    def encode_marked(self, frame: Marked) -> Encoded:
+        """Return the features of a frame that is marked in blocks of this encoder's."""
+        found = candidates_of(frame, self._settings.candidates)
         rows = np.zeros(self.shape, dtype=np.float32)
-        rows[: len(found.peak)] = features(found)
+        told = features(found)
+        if self._settings.surroundings:
+            around = surroundings(frame.photons, found.ss, found.fs, found.background)
+            told = np.concatenate([told, around], axis=1)
+        rows[: len(found.peak)] = told
         return (rows,)
 
     def batch(self, encoded: Sequence[Encoded]) -> Tensor:
@@ -90,10 +111,14 @@ class Network(nn.Module):
         # Most candidates are noise: start from few spots, not from half of them.
         nn.init.constant_(verdict.bias, -2.0)
         self.judge = nn.Sequential(
-            nn.Linear(FEATURES - 1, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), verdict
+            nn.Linear(settings.features - 1, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            verdict,
         )
-        self.register_buffer("mean", torch.zeros(FEATURES - 1))
-        self.register_buffer("spread", torch.ones(FEATURES - 1))
+        self.register_buffer("mean", torch.zeros(settings.features - 1))
+        self.register_buffer("spread", torch.ones(settings.features - 1))
         # Spots wanted for a hit, and how sharply they are counted: where training starts.
         self.wanted = nn.Parameter(torch.tensor(2.5))
         self.log_sharpness = nn.Parameter(torch.tensor(1.0))
