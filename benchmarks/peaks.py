@@ -49,38 +49,52 @@ MOST_PEAKS = 300_000
 KEPT = 3000  # peaks of a frame that are scored, the surest; a frame has some hundred spots at most
 
 
-def peakfinder8(path: Path, setup: PeakSetup) -> Callable[..., Peaks]:
-    """Return the peer as a function of image, mask and signal-to-noise ratio."""
+def compiled(path: Path) -> Any:
+    """Return the peer's module."""
     name = "om.algorithms._crystallography"
     loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
     loader.exec_module(module)
-    shape = setup.view.shape
-    radius = np.nan_to_num(setup.view.radius).astype(np.float32)
+    return module
+
+
+def called(
+    module: Any, image: Any, live: Any, radius: Any, snr: float, least: float, pixels: int
+) -> Any:
+    """Return what the peer finds; arrays [ss, fs] are float32, int8 and float32."""
+    n_ss, n_fs = image.shape
     none = np.zeros(1, np.int32)
+    return module.peakfinder_8(
+        MOST_PEAKS,
+        image,
+        live,
+        radius,
+        0,
+        none,
+        none,
+        0,
+        n_fs,
+        n_ss,
+        1,
+        1,
+        least,
+        snr,
+        pixels,
+        200,
+        5,
+    )
+
+
+def peakfinder8(path: Path, setup: PeakSetup) -> Callable[..., Peaks]:
+    """Return the peer as a function of image, mask and signal-to-noise ratio."""
+    module = compiled(path)
+    radius = np.nan_to_num(setup.view.radius).astype(np.float32)
 
     def find(image: Any, mask: Any, snr: float, least: float, pixels: int) -> Peaks:
-        found = module.peakfinder_8(
-            MOST_PEAKS,
-            image.astype(np.float32),
-            (mask & np.isfinite(setup.view.radius)).astype(np.int8),
-            radius,
-            0,
-            none,
-            none,
-            0,
-            shape[1],
-            shape[0],
-            1,
-            1,
-            least,
-            snr,
-            pixels,
-            200,
-            5,
-        )
+        live = (mask & np.isfinite(setup.view.radius)).astype(np.int8)
+        found = called(module, image.astype(np.float32), live, radius, snr, least, pixels)
         place = np.stack([found[0], found[1]], axis=1) + 0.5 if len(found[0]) else np.empty((0, 2))
         return Peaks(place, np.array(found[2], dtype=float), np.array(found[6], dtype=float))
 

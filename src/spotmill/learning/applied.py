@@ -14,7 +14,10 @@ from spotmill.errors import SpotmillError
 from spotmill.learning.calibration import Calibration, stored_calibration
 from spotmill.learning.encoders import View
 from spotmill.learning.frame_summary import TrainingFrames
+from spotmill.learning.marked import BLOCK, Marked
 from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.models.patch_counter import CandidateEncoder
+from spotmill.learning.models.peak_net import Network as PeakNet
 from spotmill.learning.models.profile_likelihood import Network as ProfileLikelihood
 from spotmill.learning.models.radial_profile import Network as RadialProfile
 from spotmill.learning.peak_calibration import PeakCalibration, stored_peak_calibration
@@ -65,8 +68,16 @@ class Applied:
         """The settings of the model."""
         return model_module(self.task.model).Settings.parse(self.task.settings, self.folder / CARD)
 
-    def probability(self, image: NDArray[Any], mask: NDArray[np.bool_], view: View) -> float:
+    def probability(
+        self,
+        image: NDArray[Any],
+        mask: NDArray[np.bool_],
+        view: View,
+        marked: Marked | None = None,
+    ) -> float:
         """Return the calibrated probability of a hit.
+
+        `marked` is the same frame with its dead pixels marked, where it is at hand.
 
         Raises
         ------
@@ -75,7 +86,15 @@ class Applied:
         """
         self.check_shape(image.shape)
         encoder = model_module(self.task.model).encoder(self.settings, self.task.input, view)
-        inputs = encoder.batch([encoder.encode(image, mask)]).to(self.device)
+        if (
+            marked is not None
+            and isinstance(encoder, CandidateEncoder)
+            and marked.block == encoder.block
+        ):
+            encoded = encoder.encode_marked(marked)
+        else:
+            encoded = encoder.encode(image, mask)
+        inputs = encoder.batch([encoded]).to(self.device)
         with torch.no_grad():
             said = probabilities(self.network(inputs)).cpu().numpy()
         return float((self.calibration.apply(said) if self.calibration else said)[0, 1])
@@ -90,10 +109,30 @@ class Applied:
 
     def peaks(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Peaks:
         """Return the peaks of a frame; their score is the probability of a true one."""
+        return self.accepted(self.candidates(image, mask))
+
+    def candidates(
+        self, image: NDArray[Any], mask: NDArray[np.bool_], marked: Marked | None = None
+    ) -> Peaks:
+        """Return all that the network looked at in a frame; the score is the network's.
+
+        `marked` is the same frame with its dead pixels marked, where it is at hand.
+        """
+        if marked is not None and isinstance(self.network, PeakNet) and marked.block == BLOCK:
+            return self.network.find_marked(marked)
         found: Peaks = self.network.find(image, mask)  # type: ignore[operator]
+        return found
+
+    def refused(self, found: Peaks) -> NDArray[np.bool_]:
+        """Return which candidates are no peaks."""
         if self.peak_calibration is None:
             raise TypeError(f"{self.task.model} finds no peaks")
-        take = found.score >= self.peak_calibration.threshold
+        return np.asarray(found.score < self.peak_calibration.threshold)
+
+    def accepted(self, found: Peaks) -> Peaks:
+        """Return the candidates that are peaks; their score is the probability of a true one."""
+        take = ~self.refused(found)
+        assert self.peak_calibration is not None
         score = self.peak_calibration.probability(found.score[take])
         return Peaks(found.place[take], found.intensity[take], score)
 
@@ -101,6 +140,13 @@ class Applied:
     def reads_profiles(self) -> bool:
         """Whether the model reads radial profiles, which every detector has."""
         return isinstance(self.network, ProfileLikelihood | RadialProfile)
+
+    @property
+    def profile_kind(self) -> tuple[float, ...]:
+        """What a radial profile depends on besides the frame and its detector."""
+        known, chosen = self.training, self.settings
+        settings = (chosen.bins, chosen.spot_photons, chosen.spot_reach)
+        return (*settings, known.largest_radius, known.pixel_size)
 
     def bins(self, detector: Detector, radius: NDArray[np.floating]) -> NDArray[np.int32]:
         """Return the radial bin of every pixel [ss, fs], -1 beyond those of the training.

@@ -6,10 +6,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from spotmill.learning.peak_candidates import block_background
+from spotmill.learning.marked import Marked, mark
 
 # From this share of lit pixels on, one photon and several are no longer alike.
 CROWDED = 0.5
+# A pixel counts no more photons than this where sums are compared, which then stay numbers of 32
+# bits.
+MOST_PHOTONS = 2**27
+# Pixels of a row that are looked at together for a maximum.
+TOGETHER = 32
 
 
 class Candidates(NamedTuple):
@@ -38,7 +43,7 @@ class Candidates(NamedTuple):
 def find_candidates(
     image: NDArray[np.integer], mask: NDArray[np.bool_], count: int, block: int
 ) -> Candidates:
-    """Return the `count` most significant local maxima of a frame.
+    """Return the `count` most significant local maxima of a frame (see `candidates_of`).
 
     Parameters
     ----------
@@ -46,34 +51,49 @@ def find_candidates(
         [ss, fs] photons; True where a pixel is live.
     block
         Edge in pixels of the blocks over which the background is taken.
+    """
+    return candidates_of(mark(image, mask, block), count)
+
+
+def candidates_of(frame: Marked, count: int) -> Candidates:
+    """Return the `count` most significant local maxima of a frame.
 
     Notes
     -----
     The deviance is the signed root of the likelihood ratio of a Poisson count n to its mean
     m, sqrt(2 (n log(n/m) - n + m)) (Li & Ma, ApJ 272, 317, 1983, for a known background).
     """
-    background = block_means(image, mask, block)
-    rows = _maxima(image, mask)
-    ss, fs = rows[:, 0], rows[:, 1]
-    level = background[ss // block, fs // block]
-    mean = level * rows[:, 4]
-    near = rows[:, 3]
+    ss, fs, near, near_live = _maxima(frame.photons)
+    level = means_of(frame)[ss // frame.block, fs // frame.block]
+    mean = level * near_live
     likelihood = near * np.log(near / mean) - (near - mean)
     deviance = np.sign(near - mean) * np.sqrt(2 * np.maximum(likelihood, 0))
-    # A stable sort: equal candidates keep their order on the detector on every machine.
-    best = np.argsort(-deviance, kind="stable")[:count]
-    numbers = rows[best].astype(np.float64)
+    best = first_of(deviance, count)
+    ss, fs = ss[best], fs[best]
+    peak, wide, wide_live = _around(frame.photons, ss, fs)
     return Candidates(
-        ss=ss[best].astype(np.int32),
-        fs=fs[best].astype(np.int32),
-        peak=numbers[:, 2],
-        near=numbers[:, 3],
-        wide=numbers[:, 5],
-        near_live=numbers[:, 4],
-        wide_live=numbers[:, 6],
+        ss=ss.astype(np.int32),
+        fs=fs.astype(np.int32),
+        peak=peak,
+        near=near[best].astype(np.float64),
+        wide=wide,
+        near_live=near_live[best].astype(np.float64),
+        wide_live=wide_live,
         background=level[best],
         deviance=deviance[best],
     )
+
+
+def first_of(deviance: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Return the numbers of the `count` largest, the largest first.
+
+    Equal candidates keep their order on the detector on every machine.
+    """
+    rows = np.arange(len(deviance))
+    if len(deviance) > count:
+        least = np.partition(deviance, len(deviance) - count)[len(deviance) - count]
+        rows = np.flatnonzero(deviance >= least)
+    return np.asarray(rows[np.argsort(-deviance[rows], kind="stable")[:count]])
 
 
 def block_means(
@@ -85,87 +105,121 @@ def block_means(
     pixel is added: an empty block has a background, too. Where most pixels are lit, it is
     the mean photons of those that are left when bright ones are clipped away.
     """
-    lit, live = _block_sums(image, mask, block)
-    means = np.asarray((lit + 0.5) / np.maximum(live, 1))
-    crowded = lit > CROWDED * live
-    if not crowded.any():
-        return means
-    return np.where(crowded, block_background(image, mask, block), means)
+    return means_of(mark(image, mask, block))
 
 
-@njit(cache=True)
-def _block_sums(image: Any, mask: Any, block: int) -> tuple[Any, Any]:
-    """Return lit and live pixels of each block."""
-    n_ss, n_fs = image.shape
-    size = ((n_ss + block - 1) // block, (n_fs + block - 1) // block)
-    lit = np.zeros(size, np.int64)
-    live = np.zeros(size, np.int64)
-    for i in range(size[0]):
-        for j in range(size[1]):
-            bright, pixels = 0, 0
-            for ss in range(i * block, min((i + 1) * block, n_ss)):
-                for fs in range(j * block, min((j + 1) * block, n_fs)):
-                    if mask[ss, fs]:
-                        pixels += 1
-                        bright += 1 if image[ss, fs] > 0 else 0
-            lit[i, j], live[i, j] = bright, pixels
-    return lit, live
+def means_of(frame: Marked) -> NDArray[np.float64]:
+    """Return the background of each block of a frame, as `block_means` does."""
+    means = np.asarray((frame.lit + 0.5) / np.maximum(frame.live, 1))
+    crowded = frame.lit > CROWDED * frame.live
+    return np.where(crowded, frame.levels, means) if crowded.any() else means
 
 
-@njit(cache=True)
-def _maxima(image: Any, mask: Any) -> Any:
-    """Return ss, fs, peak, near, near_live, wide, wide_live of each local maximum.
+@njit(cache=True, nogil=True)
+def _maxima(photons: Any) -> Any:
+    """Return ss, fs, photons and live pixels of 3 x 3 of each local maximum.
 
     A maximum has the largest 3 x 3 sum (then the largest count, then the first place)
-    within one pixel of it; a single photon with none beside it is left out.
+    within one pixel of it; a single photon with none beside it is left out. Sums of three rows
+    are kept, around the one that is looked at.
     """
-    n_ss, n_fs = image.shape
-    rows = np.empty((1024, 7), np.int64)
-    found = 0
+    n_ss, n_fs = photons.shape
+    found = np.empty((4096, 4), np.int64)
+    count = 0
+    near = np.zeros((3, n_fs + 2), np.int32)
+    column = np.zeros(n_fs + 2, np.int32)
+    top = np.zeros(n_fs, np.uint8)
+    _near(photons, 0, column, near[0])
     for ss in range(n_ss):
-        for fs in range(n_fs):
-            if image[ss, fs] == 0 or not mask[ss, fs]:
+        _near(photons, ss + 1, column, near[(ss + 1) % 3])
+        _tops(near[(ss - 1) % 3], near[ss % 3], near[(ss + 1) % 3], top)
+        if count + n_fs > len(found):
+            longer = np.empty((2 * len(found) + n_fs, 4), np.int64)
+            longer[:count] = found[:count]
+            found = longer
+        for first in range(0, n_fs, TOGETHER):
+            part = top[first : first + TOGETHER]
+            tops = np.uint8(0)
+            for k in range(len(part)):
+                tops |= part[k]
+            if tops == 0:
                 continue
-            near, near_live = _sum(image, mask, ss, fs, 1)
-            if near < 2 or not _is_largest(image, mask, ss, fs, near):
-                continue
-            if found == len(rows):
-                longer = np.empty((2 * found, 7), np.int64)
-                longer[:found] = rows
-                rows = longer
-            wide, wide_live = _sum(image, mask, ss, fs, 2)
-            row = (ss, fs, np.int64(image[ss, fs]), near, near_live, wide, wide_live)
-            for column in range(7):
-                rows[found, column] = row[column]
-            found += 1
-    return rows[:found]
+            for fs in range(first, first + len(part)):
+                if top[fs] and _is_first(photons, near, ss, fs):
+                    found[count, 0], found[count, 1] = ss, fs
+                    found[count, 2], found[count, 3] = _sum(photons, ss, fs, 1)
+                    count += 1
+    return found[:count, 0], found[:count, 1], found[:count, 2], found[:count, 3]
 
 
-@njit(cache=True)
-def _is_largest(image: Any, mask: Any, ss: int, fs: int, near: int) -> bool:
-    """Return whether no lit pixel beside (ss, fs) comes before it."""
-    peak = image[ss, fs]
-    for a in range(max(ss - 1, 0), min(ss + 2, image.shape[0])):
-        for b in range(max(fs - 1, 0), min(fs + 2, image.shape[1])):
-            if image[a, b] == 0 or not mask[a, b] or (a == ss and b == fs):
+@njit(cache=True, nogil=True)
+def _near(photons: Any, ss: int, column: Any, out: Any) -> None:
+    """Fill in the photons of 3 x 3 pixels around each lit pixel of a row, 0 around others.
+
+    `out` and `column` have one place more on either side of the row.
+    """
+    out[:] = 0
+    if ss < 0 or ss >= photons.shape[0]:
+        return
+    zero, most = np.int32(0), np.int32(MOST_PHOTONS)
+    own, inner, middle = photons[ss], out[1:-1], column[1:-1]
+    for k in range(len(own)):
+        middle[k] = min(max(own[k], zero), most)
+    if ss > 0:
+        beside = photons[ss - 1]
+        for k in range(len(own)):
+            middle[k] += min(max(beside[k], zero), most)
+    if ss < photons.shape[0] - 1:
+        beside = photons[ss + 1]
+        for k in range(len(own)):
+            middle[k] += min(max(beside[k], zero), most)
+    left, right = column[:-2], column[2:]
+    for k in range(len(own)):
+        inner[k] = left[k] + middle[k] + right[k] if own[k] > 0 else zero
+
+
+@njit(cache=True, nogil=True)
+def _tops(above: Any, own: Any, below: Any, top: Any) -> None:
+    """Mark the pixels of a row beside which no lit pixel has a larger sum."""
+    for k in range(len(top)):
+        beside = max(max(above[k], above[k + 1]), max(above[k + 2], own[k]))
+        beside = max(max(beside, own[k + 2]), max(below[k], max(below[k + 1], below[k + 2])))
+        top[k] = (own[k + 1] >= beside) & (own[k + 1] >= 2)
+
+
+@njit(cache=True, nogil=True)
+def _is_first(photons: Any, near: Any, ss: int, fs: int) -> bool:
+    """Return whether no pixel beside (ss, fs) of as large a sum comes before it."""
+    own, peak = near[ss % 3, fs + 1], photons[ss, fs]
+    for a in range(max(ss - 1, 0), min(ss + 2, photons.shape[0])):
+        sums, counts = near[a % 3], photons[a]
+        for b in range(max(fs - 1, 0), min(fs + 2, photons.shape[1])):
+            if sums[b + 1] != own or (a == ss and b == fs):
                 continue
-            other, _ = _sum(image, mask, a, b, 1)
-            if other > near:
-                return False
             earlier = a < ss or (a == ss and b < fs)
-            if other == near and (image[a, b] > peak or (image[a, b] == peak and earlier)):
+            if counts[b] > peak or (counts[b] == peak and earlier):
                 return False
     return True
 
 
-@njit(cache=True)
-def _sum(image: Any, mask: Any, ss: int, fs: int, reach: int) -> tuple[Any, Any]:
+@njit(cache=True, nogil=True)
+def _around(photons: Any, rows: Any, columns: Any) -> Any:
+    """Return photons of each pixel and of 5 x 5 around it, and how many of these are live."""
+    peak, wide, live = np.empty(len(rows)), np.empty(len(rows)), np.empty(len(rows))
+    for row in range(len(rows)):
+        peak[row] = photons[rows[row], columns[row]]
+        wide[row], live[row] = _sum(photons, rows[row], columns[row], 2)
+    return peak, wide, live
+
+
+@njit(cache=True, nogil=True)
+def _sum(photons: Any, ss: int, fs: int, reach: int) -> tuple[Any, Any]:
     """Return photons and number of the live pixels up to `reach` from a pixel."""
-    photons = np.int64(0)
+    total = np.int64(0)
     live = 0
-    for a in range(max(ss - reach, 0), min(ss + reach + 1, image.shape[0])):
-        for b in range(max(fs - reach, 0), min(fs + reach + 1, image.shape[1])):
-            if mask[a, b]:
-                photons += np.int64(image[a, b])
+    for a in range(max(ss - reach, 0), min(ss + reach + 1, photons.shape[0])):
+        for b in range(max(fs - reach, 0), min(fs + reach + 1, photons.shape[1])):
+            if photons[a, b] >= 0:
+                total += np.int64(photons[a, b])
                 live += 1
-    return photons, live
+    return total, live

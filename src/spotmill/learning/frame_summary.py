@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from pydantic import Field
 
-from spotmill.learning.peak_candidates import background_map
+from spotmill.learning.background_moments import background_moments
+from spotmill.learning.marked import Marked, mark
 from spotmill.model import Model
 
 # Half the range that training frames count as at least, so that frames that are all alike do
@@ -49,6 +49,9 @@ class TrainingFrames(Model):
     shape: tuple[int, int] = Field(description="(ss, fs)")
     pixel_size: float = Field(gt=0, description="m")
     largest_radius: float = Field(gt=0, description="pixels from the beam to the farthest one")
+    detectors: tuple[tuple[int, int, float], ...] = Field(
+        (), description="(ss, fs, pixel size in m) of each kind, where there are several"
+    )
     features: dict[str, tuple[float, float]] = Field(description="least and largest of each")
 
 
@@ -94,13 +97,17 @@ def summarise(
     }
 
 
-def features(image: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, float]:
+def features(
+    image: NDArray[Any], mask: NDArray[np.bool_], marked: Marked | None = None
+) -> dict[str, float]:
     """Return what a frame is like, by name.
 
     Parameters
     ----------
     image, mask
         [ss, fs] photons; True where a pixel is live.
+    marked
+        The same frame, where it is at hand, in blocks of `BLOCK`.
 
     Returns
     -------
@@ -113,10 +120,11 @@ def features(image: NDArray[Any], mask: NDArray[np.bool_]) -> dict[str, float]:
     correlation
         Of pixels beside one another along fs, once the local background is taken off.
     """
-    level = background_map(image, mask)
-    total, square, beside, pixels, pairs = _moments(image, mask, level, CLIP_SIGMAS)
-    some = level[mask][::STRIDE] if mask.any() else np.array([1.0])
-    middle, high = np.percentile(some, [50, 95])
+    blocks = (marked or mark(image, mask)).levels
+    total, square, beside, pixels, pairs, levels = background_moments(
+        image, mask, blocks, CLIP_SIGMAS, STRIDE
+    )
+    middle, high = np.percentile(levels if len(levels) else np.ones(1), [50, 95])
     # Half a photon and one pixel more: a frame without either is of some kind, too.
     rate = (total + 0.5) / max(pixels, 1)
     variance = (square + 0.5) / max(pixels, 1)
@@ -139,27 +147,3 @@ def strangeness(known: TrainingFrames, seen: Mapping[str, float]) -> dict[str, f
         reach = max((high - low) / 2, least)
         found[name] = abs(seen[name] - (low + high) / 2) / reach
     return found
-
-
-@njit(cache=True)
-def _moments(image: Any, mask: Any, level: Any, sigmas: float) -> Any:
-    """Return sums over background pixels: expected, squares, products of neighbours, and counts."""
-    total, square, beside = 0.0, 0.0, 0.0
-    pixels, pairs = 0, 0
-    for ss in range(image.shape[0]):
-        last, has_last = 0.0, False
-        for fs in range(image.shape[1]):
-            mean = level[ss, fs]
-            value = float(image[ss, fs])
-            if not mask[ss, fs] or value > mean + max(sigmas * np.sqrt(mean), 1.0):
-                has_last = False
-                continue
-            off = value - mean
-            total += mean
-            square += off * off
-            pixels += 1
-            if has_last:
-                beside += off * last
-                pairs += 1
-            last, has_last = off, True
-    return total, square, beside, pixels, pairs

@@ -7,10 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
 
-# Blocks over which the background is taken, pixels; between their centres it is interpolated.
-BLOCK = 128
-CLIPPINGS = 3
-CLIP_SIGMAS = 4.0
+from spotmill.learning.marked import BLOCK, Marked, mark
+
 # A candidate has at least so many photons in 3 x 3 pixels, and stands out of the background's
 # Poisson law by so many standard deviations, in one pixel, in 2 x 2 or in 3 x 3.
 LEAST_PHOTONS = 3
@@ -20,10 +18,10 @@ LEAST_DEVIANCE = 3.0
 # so many standard deviations, and from this sum.
 LEAST_SIGMAS = 2.5
 LEAST_SUM = 6
-# Photons of a pixel that have a place of their own in the histogram of a block.
-BINS = 2048
-# In place of the photons of a dead pixel.
-DEAD = -1
+# A pixel counts no more photons than this in such a sum, which then stays a number of 32 bits.
+MOST_PHOTONS = 2**26
+# Pixels of a row that are looked at together for one above its cut.
+TOGETHER = 32
 
 
 class Candidates(NamedTuple):
@@ -59,7 +57,7 @@ def block_background(
     Half a photon is added, and a block without live pixels takes the mean of all: there is a
     background everywhere.
     """
-    return _levels(marked(image, mask), block)
+    return mark(image, mask, block).levels
 
 
 def interpolated(
@@ -77,12 +75,23 @@ def background_map(image: NDArray[np.integer], mask: NDArray[np.bool_]) -> NDArr
 def find_candidates(
     image: NDArray[np.integer], mask: NDArray[np.bool_], count: int, size: int
 ) -> Candidates:
-    """Return the `count` most significant local maxima of a frame.
+    """Return the `count` most significant local maxima of a frame (see `candidates_of`).
 
     Parameters
     ----------
     image, mask
         [ss, fs] photons; True where a pixel is live.
+    """
+    return candidates_of(mark(image, mask), count, size)
+
+
+def candidates_of(frame: Marked, count: int, size: int) -> Candidates:
+    """Return the `count` most significant local maxima of a frame.
+
+    Parameters
+    ----------
+    frame
+        With its dead pixels marked, in blocks of `BLOCK`.
     size
         Odd edge in pixels of the patch around each.
 
@@ -94,27 +103,13 @@ def find_candidates(
     three says which candidates come first. A maximum has the largest sum of photons, weighted
     1, 1/2, 1/4 from the middle to the corners of 3 x 3 pixels, within two pixels of it.
     """
-    photons = marked(image, mask)
-    blocks = _levels(photons)
-    rows = _maxima(photons, _smoothed(photons), blocks, _cuts(blocks), BLOCK)
+    photons, blocks = frame.photons, frame.levels
+    rows = _maxima(photons, blocks, _cuts(blocks), BLOCK)
     first = np.argsort(-rows[:, 3:].max(1, initial=0.0), kind="stable")[:count]
     rows = rows[first]
     ss, fs = rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64)
     patch, live = _patches(photons, ss, fs, rows[:, 2], size)
     return Candidates(ss, fs, rows[:, 2], rows[:, 3:], patch, live)
-
-
-def marked(image: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Return the photons of live pixels, whole ones, and `DEAD` elsewhere."""
-    whole = np.rint(image) if image.dtype.kind == "f" else image
-    return np.asarray(_marked(whole, mask))
-
-
-def _levels(photons: NDArray[np.int32], block: int = BLOCK) -> NDArray[np.float64]:
-    """Return the background of each block."""
-    total, live = _clipped_sums(photons, block, CLIPPINGS, CLIP_SIGMAS)
-    everywhere = (total.sum() + 0.5) / max(live.sum(), 1)
-    return np.where(live > 0, (total + 0.5) / np.maximum(live, 1), everywhere)
 
 
 def _cuts(blocks: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -124,57 +119,7 @@ def _cuts(blocks: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.maximum(np.ceil(cut), LEAST_SUM).astype(np.int32)
 
 
-@njit(cache=True)
-def _marked(image: Any, mask: Any) -> Any:
-    """Return the photons of live pixels, `DEAD` elsewhere."""
-    photons = np.empty(image.shape, np.int32)
-    for ss in range(image.shape[0]):
-        for fs in range(image.shape[1]):
-            photons[ss, fs] = image[ss, fs] if mask[ss, fs] else DEAD
-    return photons
-
-
-@njit(cache=True)
-def _clipped_sums(photons: Any, block: int, clippings: int, sigmas: float) -> Any:
-    """Return photons and number of the pixels of each block that are not clipped.
-
-    Pixels beyond the histogram are in or out together, as the smallest of them would be.
-    """
-    n_ss, n_fs = photons.shape
-    size = ((n_ss + block - 1) // block, (n_fs + block - 1) // block)
-    total, live = np.zeros(size), np.zeros(size)
-    # One more for dead pixels, which are -1.
-    histogram = np.zeros(BINS + 1, np.int64)
-    for i in range(size[0]):
-        for j in range(size[1]):
-            most, beyond = 0, 0.0
-            for ss in range(i * block, min((i + 1) * block, n_ss)):
-                for fs in range(j * block, min((j + 1) * block, n_fs)):
-                    value = photons[ss, fs]
-                    most = max(most, value)
-                    if value < BINS - 1:
-                        histogram[value + 1] += 1
-                    else:
-                        histogram[BINS] += 1
-                        beyond += value
-            most = min(most, BINS - 1)
-            limit = np.inf
-            for _ in range(clippings):
-                sum_, pixels = 0.0, 0
-                for value in range(most + 1):
-                    if value > limit:
-                        break
-                    many = histogram[value + 1]
-                    pixels += many
-                    sum_ += beyond if value == BINS - 1 else value * many
-                mean = sum_ / max(pixels, 1)
-                limit = mean + max(sigmas * np.sqrt(mean), 1.0)
-            total[i, j], live[i, j] = sum_, pixels
-            histogram[: most + 2] = 0
-    return total, live
-
-
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _level(blocks: Any, ss: int, fs: int, block: int) -> float:
     """Return the background of a pixel, linear between the centres of blocks."""
     y = min(max((ss + 0.5) / block - 0.5, 0.0), blocks.shape[0] - 1.0)
@@ -186,7 +131,7 @@ def _level(blocks: Any, ss: int, fs: int, block: int) -> float:
     return float((1 - y) * upper + y * ((1 - x) * blocks[k, j] + x * blocks[k, m]))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _interpolated(blocks: Any, shape: Any, corner: Any, block: int) -> Any:
     """Return the background of all pixels of a part."""
     image = np.empty(shape)
@@ -196,25 +141,29 @@ def _interpolated(blocks: Any, shape: Any, corner: Any, block: int) -> Any:
     return image
 
 
-@njit(cache=True)
-def _smoothed(photons: Any) -> Any:
-    """Return the sums of 3 x 3 pixels, weighted 4, 2, 1 from the middle to the corners."""
-    n_ss, n_fs = photons.shape
-    weighted = np.zeros(photons.shape, np.int32)
-    column = np.zeros(n_fs, np.int32)
-    for ss in range(1, n_ss - 1):
-        for fs in range(n_fs):
-            column[fs] = (
-                max(photons[ss - 1, fs], 0)
-                + 2 * max(photons[ss, fs], 0)
-                + max(photons[ss + 1, fs], 0)
-            )
-        for fs in range(1, n_fs - 1):
-            weighted[ss, fs] = column[fs - 1] + 2 * column[fs] + column[fs + 1]
-    return weighted
+@njit(cache=True, nogil=True)
+def _smoothed(photons: Any, ss: int, column: Any, out: Any) -> None:
+    """Fill in the sums of 3 x 3 pixels around a row, weighted 4, 2, 1 from middle to corners.
+
+    Those at the edges of the frame are 0; `column` is room of the length of a row.
+    """
+    zero, most = np.int32(0), np.int32(MOST_PHOTONS)
+    out[:] = 0
+    if ss < 1 or ss > photons.shape[0] - 2:
+        return
+    above, own, below = photons[ss - 1], photons[ss], photons[ss + 1]
+    for k in range(len(column)):
+        column[k] = (
+            min(max(above[k], zero), most)
+            + 2 * min(max(own[k], zero), most)
+            + min(max(below[k], zero), most)
+        )
+    left, middle, right, inner = column[:-2], column[1:-1], column[2:], out[1:-1]
+    for k in range(len(inner)):
+        inner[k] = left[k] + 2 * middle[k] + right[k]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _deviance(photons: float, mean: float) -> float:
     """Return by how many standard deviations a count exceeds its mean; 0 where it does not."""
     if photons <= mean:
@@ -222,7 +171,7 @@ def _deviance(photons: float, mean: float) -> float:
     return float(np.sqrt(max(2.0 * (photons * np.log(photons / mean) - photons + mean), 0.0)))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _square(photons: Any, ss: int, fs: int, edge: int) -> Any:
     """Return photons and live pixels of the square of which this is the first corner."""
     total, pixels = 0, 0
@@ -234,16 +183,40 @@ def _square(photons: Any, ss: int, fs: int, edge: int) -> Any:
     return total, pixels
 
 
-@njit(cache=True)
-def _maxima(photons: Any, weighted: Any, blocks: Any, cuts: Any, block: int) -> Any:
-    """Return ss, fs, background and the three deviances of each local maximum."""
+@njit(cache=True, nogil=True)
+def _maxima(photons: Any, blocks: Any, cuts: Any, block: int) -> Any:
+    """Return ss, fs, background and the three deviances of each local maximum.
+
+    Weighted sums of five rows are kept, around the one that is looked at.
+    """
     n_ss, n_fs = photons.shape
-    found = []
+    found = np.empty((1024, 6))
+    count = 0
+    weighted = np.zeros((5, n_fs), np.int32)
+    column = np.zeros(n_fs, np.int32)
+    cut = np.empty(n_fs, np.int32)
+    top = np.zeros(n_fs, np.uint8)
+    for ahead in range(min(3, n_ss)):
+        _smoothed(photons, ahead, column, weighted[ahead])
     for ss in range(1, n_ss - 1):
-        for j in range(cuts.shape[1]):
-            cut = cuts[ss // block, j]
-            for fs in range(max(j * block, 1), min((j + 1) * block, n_fs - 1)):
-                if weighted[ss, fs] < cut or photons[ss, fs] < 0 or not _is_top(weighted, ss, fs):
+        _smoothed(photons, ss + 2, column, weighted[(ss + 2) % 5])
+        if ss == 1 or ss % block == 0:
+            for fs in range(n_fs):
+                cut[fs] = cuts[ss // block, fs // block]
+        _tops(weighted[(ss - 1) % 5], weighted[ss % 5], weighted[(ss + 1) % 5], cut, top)
+        if count + n_fs > len(found):
+            longer = np.empty((2 * len(found) + n_fs, 6))
+            longer[:count] = found[:count]
+            found = longer
+        for first in range(0, n_fs, TOGETHER):
+            part = top[first : first + TOGETHER]
+            tops = np.uint8(0)
+            for k in range(len(part)):
+                tops |= part[k]
+            if tops == 0:
+                continue
+            for fs in range(first, first + len(part)):
+                if top[fs] == 0 or photons[ss, fs] < 0 or not _is_top(weighted, ss, fs, n_ss):
                     continue
                 near, pixels = _square(photons, ss - 1, fs - 1, 3)
                 if near < LEAST_PHOTONS:
@@ -253,34 +226,43 @@ def _maxima(photons: Any, weighted: Any, blocks: Any, cuts: Any, block: int) -> 
                 wide = _deviance(near, level * pixels)
                 for a in range(ss - 1, ss + 1):
                     for b in range(fs - 1, fs + 1):
-                        part, pixels = _square(photons, a, b, 2)
-                        four = max(four, _deviance(part, level * pixels))
+                        some, pixels = _square(photons, a, b, 2)
+                        four = max(four, _deviance(some, level * pixels))
                 if max(own, wide, four) >= LEAST_DEVIANCE:
-                    found.append((float(ss), float(fs), level, own, four, wide))
-    rows = np.empty((len(found), 6))
-    for row in range(len(found)):
-        for column in range(6):
-            rows[row, column] = found[row][column]
-    return rows
+                    found[count, 0], found[count, 1], found[count, 2] = ss, fs, level
+                    found[count, 3], found[count, 4], found[count, 5] = own, four, wide
+                    count += 1
+    return found[:count]
 
 
-@njit(cache=True)
-def _is_top(weighted: Any, ss: int, fs: int) -> bool:
-    """Return whether no pixel within two has a larger sum; of equal ones the first counts."""
-    own = weighted[ss, fs]
-    # Most places fail here.
-    beside = max(weighted[ss, fs - 1], weighted[ss, fs + 1])
-    if max(beside, weighted[ss - 1, fs], weighted[ss + 1, fs]) > own:
-        return False
-    for a in range(max(ss - 2, 0), min(ss + 3, weighted.shape[0])):
-        for b in range(max(fs - 2, 0), min(fs + 3, weighted.shape[1])):
-            other = weighted[a, b]
+@njit(cache=True, nogil=True)
+def _tops(above: Any, own: Any, below: Any, cut: Any, top: Any) -> None:
+    """Mark the pixels of a row with a sum above the cut and as large as the four beside it."""
+    top[:] = 0
+    left, right, inner, low = own[:-2], own[2:], own[1:-1], cut[1:-1]
+    up, down, out = above[1:-1], below[1:-1], top[1:-1]
+    for k in range(len(out)):
+        beside = max(max(left[k], right[k]), max(max(up[k], down[k]), low[k]))
+        out[k] = inner[k] >= beside
+
+
+@njit(cache=True, nogil=True)
+def _is_top(weighted: Any, ss: int, fs: int, n_ss: int) -> bool:
+    """Return whether no pixel within two has a larger sum; of equal ones the first counts.
+
+    `weighted` has row number ss in its row ss % 5.
+    """
+    own, n_fs = weighted[ss % 5, fs], weighted.shape[1]
+    for a in range(max(ss - 2, 0), min(ss + 3, n_ss)):
+        row = weighted[a % 5]
+        for b in range(max(fs - 2, 0), min(fs + 3, n_fs)):
+            other = row[b]
             if other > own or (other == own and (a < ss or (a == ss and b < fs))):
                 return False
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _patches(photons: Any, ss: Any, fs: Any, level: Any, size: int) -> Any:
     """Return the photons around places and which pixels are live."""
     reach = size // 2

@@ -41,21 +41,28 @@ def fitted_spots(
     return ratio, strength
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _fitted(patch: Any, live: Any, background: Any, shapes: Any) -> Any:
     """Return log ratio and photons of each candidate."""
     ratio, strength = np.zeros(len(patch)), np.zeros(len(patch))
+    # All shapes side by side: each sum keeps the order of its pixels.
+    beside = shapes.T.copy()
+    along, square = np.empty(len(shapes)), np.empty(len(shapes))
     for row in range(len(patch)):
         level = background[row]
+        along[:] = 0.0
+        square[:] = 0.0
+        for i in range(patch.shape[1]):
+            if live[row, i]:
+                excess, part = patch[row, i] - level, beside[i]
+                for k in range(len(along)):
+                    along[k] += excess * part[k]
+                    square[k] += part[k] * part[k]
         best, first, shape = 0.0, 0.0, shapes[0]
         for k in range(len(shapes)):
-            along, square = 0.0, 0.0
-            for i in range(patch.shape[1]):
-                if live[row, i]:
-                    along += (patch[row, i] - level) * shapes[k, i]
-                    square += shapes[k, i] ** 2
-            if along > 0 and along * along > best * square:
-                best, first, shape = along * along / square, along / square, shapes[k]
+            if along[k] > 0 and along[k] * along[k] > best * square[k]:
+                best, first = along[k] * along[k] / square[k], along[k] / square[k]
+                shape = shapes[k]
         if best == 0.0:
             continue
         s = first
@@ -63,14 +70,20 @@ def _fitted(patch: Any, live: Any, background: Any, shapes: Any) -> Any:
             slope, bend = 0.0, 0.0
             for i in range(patch.shape[1]):
                 if live[row, i]:
-                    share = shape[i] / (level + s * shape[i])
-                    slope += patch[row, i] * share - shape[i]
-                    bend += patch[row, i] * share * share
+                    if patch[row, i] > 0:
+                        share = shape[i] / (level + s * shape[i])
+                        slope += patch[row, i] * share - shape[i]
+                        bend += patch[row, i] * share * share
+                    else:
+                        slope -= shape[i]
             # The likelihood is concave in s; a step may not leave what a spot can have.
             s = max(s + slope / max(bend, 1e-12), 0.1 * s)
         total = 0.0
         for i in range(patch.shape[1]):
             if live[row, i]:
-                total += patch[row, i] * np.log1p(s * shape[i] / level) - s * shape[i]
+                own = 0.0
+                if patch[row, i] > 0:
+                    own = patch[row, i] * np.log1p(s * shape[i] / level)
+                total += own - s * shape[i]
         ratio[row], strength[row] = max(total, 0.0), s
     return ratio, strength

@@ -39,31 +39,61 @@ def radial_profile(
     -------
     photons, pixels : [bins]
     """
-    live = mask & (bin_of_pixel >= 0)
-    _shadow(live, image, spot_photons, spot_reach)
-    return _sums(image, live, bin_of_pixel, bins)
+    photons, pixels = _sums(image, mask, bin_of_pixel, bins, spot_photons, spot_reach)
+    return photons.astype(np.float64), pixels.astype(np.float64)
 
 
-@njit(cache=True)
-def _shadow(live: Any, image: Any, photons: int, reach: int) -> None:
-    """Mark the surroundings of hot pixels as dead."""
-    hot = []
-    for ss in range(image.shape[0]):
-        for fs in range(image.shape[1]):
-            if image[ss, fs] >= photons and live[ss, fs]:
-                hot.append((ss, fs))
-    for ss, fs in hot:
-        live[max(ss - reach, 0) : ss + reach + 1, max(fs - reach, 0) : fs + reach + 1] = False
+@njit(cache=True, nogil=True)
+def _sums(image: Any, mask: Any, bin_of_pixel: Any, bins: int, least: int, reach: int) -> Any:
+    """Return photons and number of the live pixels of each bin, surroundings of hot ones left out.
 
-
-@njit(cache=True)
-def _sums(image: Any, live: Any, bin_of_pixel: Any, bins: int) -> tuple[Any, Any]:
-    """Return photons and number of the live pixels of each bin."""
-    photons = np.zeros(bins)
-    pixels = np.zeros(bins)
-    for ss in range(image.shape[0]):
-        for fs in range(image.shape[1]):
-            if live[ss, fs]:
-                photons[bin_of_pixel[ss, fs]] += image[ss, fs]
-                pixels[bin_of_pixel[ss, fs]] += 1
+    Rows of the hot pixels' surroundings along fs are kept, as many as a surrounding has.
+    """
+    n_ss, n_fs = image.shape
+    photons, pixels = np.zeros(bins, np.int64), np.zeros(bins, np.int64)
+    hot = np.zeros(n_fs + 2 * reach, np.uint8)
+    shadow = np.zeros((2 * reach + 1, n_fs), np.uint8)
+    used = np.zeros(n_fs, np.uint8)
+    for ahead in range(min(reach, n_ss)):
+        _shade(image[ahead], mask[ahead], bin_of_pixel[ahead], least, reach, hot, shadow[ahead])
+    for ss in range(n_ss):
+        ahead = ss + reach
+        out = shadow[ahead % len(shadow)]
+        if ahead < n_ss:
+            _shade(image[ahead], mask[ahead], bin_of_pixel[ahead], least, reach, hot, out)
+        else:
+            out[:] = 0
+        counts, live, own = image[ss], mask[ss], bin_of_pixel[ss]
+        for k in range(n_fs):
+            used[k] = np.uint8(live[k]) & np.uint8(own[k] >= 0)
+        for line in range(len(shadow)):
+            dark = shadow[line]
+            for k in range(n_fs):
+                used[k] &= np.uint8(1) - dark[k]
+        # Pixels of one bin follow one another: their sums wait until another comes.
+        last, sum_, number = -1, np.int64(0), np.int64(0)
+        for k in range(n_fs):
+            if own[k] != last:
+                if last >= 0:
+                    photons[last] += sum_
+                    pixels[last] += number
+                last, sum_, number = own[k], np.int64(0), np.int64(0)
+            sum_ += np.int64(counts[k]) * used[k]
+            number += used[k]
+        if last >= 0:
+            photons[last] += sum_
+            pixels[last] += number
     return photons, pixels
+
+
+@njit(cache=True, nogil=True)
+def _shade(counts: Any, live: Any, own: Any, least: int, reach: int, hot: Any, shadow: Any) -> None:
+    """Mark the pixels of a row with a hot pixel within reach; `hot` is room for them."""
+    for k in range(len(shadow)):
+        bright = np.uint8(counts[k] >= least) & np.uint8(live[k]) & np.uint8(own[k] >= 0)
+        hot[reach + k] = bright
+    shadow[:] = 0
+    for step in range(2 * reach + 1):
+        part = hot[step : step + len(shadow)]
+        for k in range(len(shadow)):
+            shadow[k] |= part[k]

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 CLIPPINGS = 5
 CLIP_SIGMAS = 4.0
+# Counts of a pixel that have a place of their own in the histogram of a ring.
+BINS = 256
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ def ring_statistics(
     """
     rings = int(ring.max()) + 1
     limit = np.full(rings, np.inf)
+    counted = _counted(image, live, ring, rings, BINS)
     for _ in range(CLIPPINGS):
-        count, total, square = _ring_sums(image, live, ring, limit)
+        count, total, square = _ring_sums(*counted, limit)
         filled = np.maximum(count, 1)
         mean = (total + 0.5) / filled
         sigma = np.sqrt(np.maximum(square / filled - (total / filled) ** 2, mean))
@@ -109,20 +112,53 @@ def ring_statistics(
     return mean, sigma
 
 
-@njit(cache=True)
-def _ring_sums(image: Any, live: Any, ring: Any, limit: Any) -> tuple[Any, Any, Any]:
-    """Return number, sum and sum of squares of the pixels of each ring up to its limit."""
-    count = np.zeros(len(limit))
-    total = np.zeros(len(limit))
-    square = np.zeros(len(limit))
+@njit(cache=True, nogil=True)
+def _counted(image: Any, live: Any, ring: Any, rings: int, bins: int) -> tuple[Any, Any, Any]:
+    """Return the histogram [ring, count] of live pixels, and ring and value of all beyond it."""
+    histogram = np.zeros((rings, bins), np.int64)
+    beyond = 0
     for ss in range(image.shape[0]):
         for fs in range(image.shape[1]):
-            k = ring[ss, fs]
-            if live[ss, fs] and image[ss, fs] <= limit[k]:
-                value = float(image[ss, fs])
-                count[k] += 1
-                total[k] += value
-                square[k] += value * value
+            if live[ss, fs]:
+                value = image[ss, fs]
+                whole = np.int64(value) if 0 <= value < bins else bins
+                if whole < bins and whole == value:
+                    histogram[ring[ss, fs], whole] += 1
+                else:
+                    beyond += 1
+    places, values = np.empty(beyond, np.int64), np.empty(beyond)
+    if beyond == 0:
+        return histogram, places, values
+    found = 0
+    for ss in range(image.shape[0]):
+        for fs in range(image.shape[1]):
+            if live[ss, fs]:
+                value = image[ss, fs]
+                whole = np.int64(value) if 0 <= value < bins else bins
+                if not (whole < bins and whole == value):
+                    places[found], values[found] = ring[ss, fs], value
+                    found += 1
+    return histogram, places, values
+
+
+@njit(cache=True, nogil=True)
+def _ring_sums(histogram: Any, places: Any, values: Any, limit: Any) -> tuple[Any, Any, Any]:
+    """Return number, sum and sum of squares of the pixels of each ring up to its limit."""
+    count, total, square = np.zeros(len(limit)), np.zeros(len(limit)), np.zeros(len(limit))
+    for k in range(len(limit)):
+        for value in range(histogram.shape[1]):
+            if value > limit[k]:
+                break
+            many = histogram[k, value]
+            count[k] += many
+            total[k] += many * value
+            square[k] += many * value * value
+    for number in range(len(places)):
+        k, value = places[number], values[number]
+        if value <= limit[k]:
+            count[k] += 1
+            total[k] += value
+            square[k] += value * value
     return count, total, square
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from spotmill.learning.marked import Marked, mark
 from spotmill.learning.models.dimensions import Dimensions
-from spotmill.learning.peak_candidates import Candidates, find_candidates
+from spotmill.learning.peak_candidates import Candidates, candidates_of
 from spotmill.learning.peak_fit import fitted_spots
 from spotmill.learning.peak_samples import Labelled, Piece, labelled, pieces
 from spotmill.model import Model
@@ -139,12 +140,18 @@ class Network(nn.Module):
         place = 0.1 * (error * spots).sum() / count.clamp_min(1)
         return [(verdict, len(spots)), (place, count)]
 
-    @torch.no_grad()
     def find(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Peaks:
         """Return the candidates of a frame that may be spots; their score is the logit."""
-        candidates = find_candidates(image, mask, self._settings.candidates, self._settings.patch)
-        candidates = candidates.of(may_be_spots(candidates))
-        planes, numbers, place = inputs(candidates)
+        return self.find_marked(mark(image, mask))
+
+    @torch.no_grad()
+    def find_marked(self, frame: Marked) -> Peaks:
+        """Return the candidates of a marked frame that may be spots, as `find` does."""
+        candidates = candidates_of(frame, self._settings.candidates, self._settings.patch)
+        fits = fits_of(candidates)
+        taken = may_be_spots(fits)
+        candidates = candidates.of(taken)
+        planes, numbers, place = inputs(candidates, tuple(fit[:, taken] for fit in fits))
         device = self.direct.weight.device
         said = [
             self(planes[at : at + AT_ONCE].to(device), numbers[at : at + AT_ONCE].to(device))
@@ -153,14 +160,21 @@ class Network(nn.Module):
         answer = torch.cat(said).cpu().numpy().astype(np.float64) if said else np.zeros((0, 3))
         place = place + answer[:, 1:]
         wide = is_wide(candidates)
-        place[wide] = centre_of_mass(candidates)[wide]
+        place[wide] = centre_of_mass(candidates.of(wide))
         return Peaks(place, intensity(candidates), answer[:, 0])
 
 
-def may_be_spots(candidates: Candidates) -> NDArray[np.bool_]:
+Fits = tuple[NDArray[np.float64], ...]
+
+
+def fits_of(candidates: Candidates) -> Fits:
+    """Return log ratio and photons [2, n] of a narrow and of a wide spot at each candidate."""
+    return tuple(np.stack(fitted_spots(candidates, sigma)) for sigma in (NARROW, WIDE))
+
+
+def may_be_spots(fits: Fits) -> NDArray[np.bool_]:
     """Return which candidates are not plainly noise: most need not be shown to the network."""
-    ratios = [fitted_spots(candidates, sigma)[0] for sigma in (NARROW, WIDE)]
-    return np.asarray(np.maximum(*ratios) >= LEAST_RATIO)
+    return np.asarray(np.maximum(fits[0][0], fits[1][0]) >= LEAST_RATIO)
 
 
 def intensity(candidates: Candidates) -> NDArray[np.float64]:
@@ -202,8 +216,12 @@ def centre_of_mass(candidates: Candidates) -> NDArray[np.float64]:
     return np.stack([candidates.fs, candidates.ss], axis=1) + 0.5 + shift
 
 
-def inputs(candidates: Candidates) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
+def inputs(
+    candidates: Candidates, fits: Fits | None = None
+) -> tuple[Tensor, Tensor, NDArray[np.float64]]:
     """Return what the network reads of candidates, and their centres of mass.
+
+    `fits` are those of `fits_of`, where they are known.
 
     Returns
     -------
@@ -235,7 +253,7 @@ def inputs(candidates: Candidates) -> tuple[Tensor, Tensor, NDArray[np.float64]]
     steps = np.array([-1.0, 0.0, 1.0])
     shift = np.stack([inner.sum(1) @ steps, inner.sum(2) @ steps], axis=1)
     shift = np.clip(shift / np.maximum(near, 1.0)[:, None], -1, 1)
-    fits = [fitted_spots(candidates, sigma) for sigma in (NARROW, WIDE)]
+    fits = fits_of(candidates) if fits is None else fits
     numbers = np.stack(
         [
             np.log(candidates.background) / 4,
