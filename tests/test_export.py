@@ -56,7 +56,7 @@ def trained(name: str) -> Path:
 
 def export(name: str, output: str, *words: str) -> int:
     given = ["--split", f"splits/{name}.parquet", *words]
-    return main(["export", "--model", str(trained(name)), *given, "--output", output])
+    return main(["export", "onnx", "--model", str(trained(name)), *given, "--output", output])
 
 
 def answer(path: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,109 +1,55 @@
-r"""Write a trained model for other programs, as ONNX.
+r"""Hand trained models and datasets over to other programs.
 
-Example::
+Examples::
 
-    spotmill export --model results/models/hit --output hit.onnx
+    spotmill export onnx --model results/models/hit --output hit.onnx
+    spotmill export paper --datasets 01 02 --output tree
+    spotmill export cxi --sides test --output for_crystfel
+    spotmill export webdataset --output shards
 
-The file is tried on real frames before it is written: where ONNX Runtime says otherwise than this
-program by more than 1e-4 of the scale, nothing is written. The frames are training and validation
-frames of the model's split. Needs `pip install 'spotmill[export]'`.
+`spotmill export FORMAT --help` tells more of each; docs/export.md what is in the files.
 """
 
 import argparse
-import logging
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.util import find_spec
-from pathlib import Path
 
+from spotmill.commands import export_data, export_onnx
 from spotmill.errors import SpotmillError
-from spotmill.formats.atomic import atomic, make_folder
-from spotmill.tasks import Task
 
-NEEDED = ("onnx", "onnxscript", "onnxruntime")
-
-log = logging.getLogger(__name__)
+FORMATS = {
+    "onnx": ("a trained model, for ONNX Runtime and others", export_onnx),
+    "paper": ("frames as one HDF5 file each, as Everett & Kurth laid them out", export_data),
+    "cxi": ("frames as CXI files with their true peaks, for CrystFEL", export_data),
+    "webdataset": ("frames as tar files of samples, for training", export_data),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `spotmill export`."""
-    parser.add_argument("--model", type=Path, required=True, help="folder of the trained model")
-    parser.add_argument("--format", choices=("onnx",), default="onnx", help="onnx (default)")
-    parser.add_argument(
-        "--split",
-        type=Path,
-        help="frames to try it on (.parquet); default ../../splits/NAME.parquet of the model",
-    )
-    parser.add_argument(
-        "--detector",
-        type=Path,
-        help="geometry file (.geom); default: the one that the frames carry",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="file to write (.onnx)")
+    formats = parser.add_subparsers(dest="format", metavar="FORMAT", title="formats")
+    for name, (summary, module) in FORMATS.items():
+        description = module.__doc__ if module is export_onnx else export_data.DESCRIPTIONS[name]
+        own = formats.add_parser(
+            name,
+            help=summary,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if module is export_onnx:
+            export_onnx.add_arguments(own)
+        else:
+            export_data.add_arguments(own, name)
+    # `spotmill export --model ...`, as it was before there were other formats.
+    export_onnx.add_arguments(parser, shown=False)
+    parser.add_argument("--format", dest="former", choices=("onnx",), help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill export`."""
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise SpotmillError(
-            f"--format: onnx needs {' and '.join(missing)}; pip install 'spotmill[export]'"
-        )
-    from spotmill.learning.onnx_export import OPSET, check, describe, open_case, to_onnx
-    from spotmill.learning.store import CARD, load_card, load_network
-
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    make_folder(args.output)
-    facts, source = load_card(args.model), str(args.model)
-    known = {key: facts[key] for key in Task.model_fields if key in facts}
-    task = Task.parse(known, args.model / CARD)
-    network = load_network(args.model, task, source)
-    folder = args.model.absolute().parent.parent
-    split = args.split or folder / "splits" / f"{facts.get('task')}.parquet"
-    with geometry_of(args.detector, split) as geometry:
-        case = open_case(task, network, facts, args.model, split, geometry)
-    model = to_onnx(case, source)
-    describe(model, case, task, facts)
-    content = model.SerializeToString(deterministic=True)
-    worst = check(content, case, source)
-    with atomic(args.output) as temporary:
-        temporary.write_bytes(content)
-    frames = len(next(iter(case.inputs.values())))
-    log.info(
-        "%s: opset %d, %d bytes; tried on %d inputs, off by at most %.1g of the scale",
-        args.output,
-        OPSET,
-        len(content),
-        frames,
-        max(worst.values()),
-    )
-
-
-@contextmanager
-def geometry_of(detector: Path | None, split: Path) -> Iterator[Path]:
-    """Yield the geometry file that is given, or one as the frames of a split carry it.
-
-    Raises
-    ------
-    SpotmillError
-        When they carry none.
-    """
-    if detector is not None:
-        yield detector
-        return
-    from spotmill.learning.frames import read_split
-    from spotmill.overlays.opener import open_overlay
-
-    table = read_split(split, ("train", "validation"))
-    paths = table["overlay"].to_pylist()
-    text = ""
-    if paths:
-        with open_overlay(str(paths[0])) as shard:
-            text = str((shard.header.parameters.get("water") or {}).get("detector") or "")
-    if not text:
-        raise SpotmillError(f"{split}: its frames do not carry their geometry; give --detector")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "detector.geom"
-        path.write_text(text, encoding="utf-8")
-        yield path
+    if args.format in (None, "onnx"):
+        if args.model is None or args.output is None:
+            raise SpotmillError(
+                f"which format? give one of {', '.join(FORMATS)}; see spotmill export --help"
+            )
+        export_onnx.run(args)
+    else:
+        export_data.run(args)
