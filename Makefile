@@ -1,7 +1,7 @@
 # make run    set everything up, then make the nine datasets, models and report
 # make test   set everything up, then run all tests
 # make test-slurm  the workflow and its faults on a SLURM cluster started for it
-# make test-faults  kill a small run 50 times; its outputs must not differ (half an hour)
+# make test-faults  kill a small run 50 times, and a watch 200 times; nothing may differ (an hour)
 # make golden  write the numbers that models and stages must keep anew, where recipes were raised
 # make tune   search for better settings of the tasks that `tuning` names (some minutes)
 # make setup  prepare .venv alone
@@ -54,6 +54,7 @@ test-slurm: setup
 
 test-faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py --kills 50
+	OMP_NUM_THREADS=1 $(BIN)/python tests/watch_torment.py --kills 200
 
 golden: setup
 	SPOTMILL_GOLDEN=write OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_golden.py

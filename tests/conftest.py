@@ -146,6 +146,18 @@ def small_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def export_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder whose `results` have two small datasets, to be exported; do not edit it."""
+    from export_frames import make_results
+
+    folder = tmp_path_factory.mktemp("export_results")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_results(folder)
+    return folder
+
+
 @pytest.fixture
 def predict(small_models: Path, tmp_path: Path) -> Callable[..., int]:
     """Return a function that runs `spotmill predict` with these models and returns its code."""

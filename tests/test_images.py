@@ -505,7 +505,8 @@ def test_lists_that_are_wrong(master, tmp_path):
     for text, words in {
         "": "names 0 frames",
         "absent.h5 //1": "line 1: absent.h5 is no file",
-        f"{path} entry_1//0": "line 1: event 'entry_1//0' is not of the form",
+        f"{path} entry_1//0": "has no event entry_1//0; its events are numbered, //0 to //5",
+        f"{path} entry_1//x": "line 1: event 'entry_1//x' is not of the form",
         f"{path} //60": "has no event 60",
     }.items():
         listing.write_text(text)

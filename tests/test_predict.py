@@ -30,6 +30,8 @@ from spotmill.learning.profiles import radial_bins
 from spotmill.physics.peak_scoring import assign
 
 Predict = Callable[..., int]
+# Photons of a spot: no crystal lights one pixel alone.
+SPOT = np.array([[2, 6, 2], [6, 48, 6], [2, 6, 2]])
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def test_our_shards(small_models: Path, predict: Predict, tmp_path: Path) -> Non
     assert found["out_of_distribution"].max() < 2
     assert (found["photon_energy"] == 6000).mean() > 0.8
     assert found["clen_agrees"].astype(bool).mean() > 0.8
-    listed = (out / "hits.lst").read_text().splitlines()
+    listed = (out / "hits_in_files.lst").read_text().splitlines()
     assert listed == [f"{row.file} //{row.event}" for row in found.itertuples() if row.is_hit]
     again = pd.read_csv(out / "predictions.csv")
     assert list(again.columns) == list(found.columns)
@@ -75,7 +77,8 @@ def test_two_runs_write_the_same_bytes(
 ) -> None:
     for output in ("one", "two"):
         assert predict(small_models / "frames/overlay/A/c00000.h5", output=output) == 0
-    for name in ("predictions.parquet", "predictions.csv", "hits.lst", "peaks.cxi", "predict.json"):
+    names = ("predictions.parquet", "predictions.csv", "peaks.cxi", "predict.json")
+    for name in (*names, "hits_in_files.lst"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
@@ -233,7 +236,7 @@ def test_stray_light_is_no_crystal(pipeline: Pipeline, tmp_path: Path) -> None:
     blank = rng.poisson(0.05 + halo)
     frame = blank.copy()
     for x, y in true.astype(int):
-        frame[y, x] += 40
+        frame[y - 1 : y + 2, x - 1 : x + 2] += SPOT
     found = pipeline.run(frame)
     assert isinstance(found, Found)
     partner, _ = assign(true, found.peaks.place, 2.0)
@@ -249,7 +252,8 @@ def test_stray_light_is_no_crystal(pipeline: Pipeline, tmp_path: Path) -> None:
 def test_not_a_number_and_negative_pixels(pipeline: Pipeline) -> None:
     rng = np.random.default_rng(3)
     image = rng.poisson(0.05, (150, 160)).astype(np.float64)
-    image[40, 50] = image[90, 20] = image[120, 120] = image[20, 130] = 80
+    for ss, fs in ((40, 50), (90, 20), (120, 120), (20, 130)):
+        image[ss - 1 : ss + 2, fs - 1 : fs + 2] += SPOT
     mask = np.ones(image.shape, dtype=bool)
     mask[70:80] = mask[100, 100] = False
     with_nan = np.where(mask, image, np.nan)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,8 +61,41 @@ def bad_line(folder: Path) -> Path:
     return folder / "bad.lst"
 
 
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe.h5")
+    return folder / "pipe.h5"
+
+
+def ring(folder: Path) -> Path:
+    (folder / "one.h5").symlink_to("two.h5")
+    (folder / "two.h5").symlink_to("one.h5")
+    return folder / "one.h5"
+
+
+def waves(folder: Path) -> Path:
+    with h5py.File(folder / "waves.h5", "w") as file:
+        file["entry/data/data"] = np.zeros((1, 30, 30), np.complex64)
+    return folder / "waves.h5"
+
+
+def dark(folder: Path) -> Path:
+    with h5py.File(folder / "dark.h5", "w") as file:
+        file["entry/data/data"] = np.full((1, 30, 30), np.nan)
+    return folder / "dark.h5"
+
+
+def folders_alone(folder: Path) -> Path:
+    (folder / "runs/r1").mkdir(parents=True)
+    return folder / "runs"
+
+
 BAD = {
     text_file: "is of no known image format",
+    pipe: "is a pipe or device",
+    ring: "Too many levels of symbolic links",
+    waves: "/entry/data/data holds complex numbers",
+    dark: "event 0 has no live pixel",
+    folders_alone: "holds no images; give a folder of frames (folders within",
     cut_cbf: "is a CBF file without its image",
     lonely_master: "is a master without its data file x_data_000001.h5",
     no_frames: "holds 0 frames",
@@ -89,6 +123,19 @@ def test_bad_files_are_named_and_the_others_read(
     assert summary["failed"] == len(BAD)
 
 
+def test_json_is_all_that_is_printed(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    other_detector(tmp_path / "good.h5", 0.05, 0, seed=1)
+    assert predict(text_file(tmp_path), tmp_path / "good.h5", "--json") == 3
+    said = capsys.readouterr()
+    summary = json.loads(said.out)
+    assert summary == json.loads((tmp_path / "out/predict.json").read_text())
+    assert (summary["frames"], summary["failed"]) == (1, 1)
+    assert summary["failures"][0]["file"] == str(tmp_path / "notes.txt")
+    assert "is of no known image format" in said.err
+    assert predict(text_file(tmp_path), "--json") == 1
+    assert capsys.readouterr().out == ""
+
+
 def test_nothing_is_written_of_nothing(predict: Predict, tmp_path: Path, capsys: Any) -> None:
     assert predict(text_file(tmp_path)) == 1
     assert "is of no known image format" in capsys.readouterr().err
@@ -113,6 +160,75 @@ def test_a_mask_of_another_shape(predict: Predict, tmp_path: Path, capsys: Any) 
     assert (read_peaks(tmp_path / "b/peaks.cxi", 0)[:, 0] < 101).all()
 
 
+def test_a_mask_is_one_frame(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    other_detector(tmp_path / "good.h5", 0.05, 0, seed=1)
+    with h5py.File(tmp_path / "masks.h5", "w") as file:
+        file["mask"] = np.zeros((2, 226, 200), np.uint8)
+    assert predict(tmp_path / "good.h5", "--mask", tmp_path / "masks.h5") == 1
+    assert "masks.h5: holds 2 frames, and a mask is one" in capsys.readouterr().err
+
+
+def test_the_output_must_be_a_folder(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    other_detector(tmp_path / "good.h5", 0.05, 0, seed=1)
+    (tmp_path / "taken").write_text("notes")
+    for output in ("taken", "taken/below"):
+        assert predict(tmp_path / "good.h5", output=output) == 1
+        assert f"--output: {tmp_path / 'taken'} is a file" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text() == "notes"
+
+
+def test_what_was_predicted_is_not_read_again(predict: Predict, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    other_detector(run / "good.h5", 0.05, 6, seed=1, frames=2)
+    assert predict(run, "--write-frames", output="run/predicted") == 0
+    for name in ("peaks.cxi", "hits.cxi"):
+        if (run / "predicted" / name).exists():
+            shutil.copy(run / "predicted" / name, run / name)
+    assert (run / "peaks.cxi").exists()
+    assert predict(run, output="again") == 0
+    assert table(tmp_path / "again")["file"].tolist() == [str(run / "good.h5")] * 2
+    # Of that name, but of someone else.
+    shutil.copy(run / "good.h5", run / "peaks.cxi")
+    assert predict(run, output="third") == 0
+    assert len(table(tmp_path / "third")) == 4
+
+
+def test_events_with_names(predict: Predict, tmp_path: Path) -> None:
+    """As SACLA has them: a group for every event."""
+    other_detector(tmp_path / "flat.h5", 0.05, 12, seed=1, frames=3)
+    with h5py.File(tmp_path / "flat.h5") as flat, h5py.File(tmp_path / "tags.h5", "w") as file:
+        for number, image in enumerate(flat["entry/data/data"]):
+            file[f"tag-{700 + number}/data"] = image
+    text = other_geometry(tmp_path / "flat.geom").read_text()
+    text = text.replace("data = /entry/data/data\ndim0 = %\ndim1 = ss\ndim2 = fs", "data = /%/data")
+    (tmp_path / "tags.geom").write_text(text)
+    assert predict(tmp_path / "flat.h5", "--geometry", tmp_path / "flat.geom", output="a") == 0
+    given = ["--geometry", tmp_path / "tags.geom"]
+    assert predict(tmp_path / "tags.h5", *given, output="b") == 0
+    one, two = (table(tmp_path / name) for name in "ab")
+    assert one["event_id"].tolist() == ["//0", "//1", "//2"]
+    assert two["event_id"].tolist() == ["tag-700//", "tag-701//", "tag-702//"]
+    assert two["probability"].tolist() == one["probability"].tolist() and two["is_hit"].all()
+    listed = (tmp_path / "b/hits_in_files.lst").read_text().splitlines()
+    assert listed == [f"{tmp_path / 'tags.h5'} tag-{700 + number}//" for number in range(3)]
+    # What was written is what is read.
+    assert predict(tmp_path / "b/hits_in_files.lst", *given, output="c") == 0
+    three = table(tmp_path / "c")
+    assert three["event_id"].tolist() == two["event_id"].tolist()
+    assert three["n_peaks"].tolist() == two["n_peaks"].tolist()
+
+
+def test_files_without_permission(predict: Predict, tmp_path: Path, capsys: Any) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("the superuser may read everything")
+    for name in ("good.h5", "locked.h5"):
+        other_detector(tmp_path / name, 0.05, 0, seed=1)
+    (tmp_path / "locked.h5").chmod(0)
+    assert predict(tmp_path / "locked.h5", tmp_path / "good.h5") == 3
+    assert "locked.h5: cannot be read; check its permissions" in capsys.readouterr().err
+
+
 def test_model_folders_that_are_not_whole(
     small_models: Path, predict: Predict, tmp_path: Path, capsys: Any
 ) -> None:
@@ -122,6 +238,7 @@ def test_model_folders_that_are_not_whole(
     shutil.rmtree(models / "peaks")
     assert predict(tmp_path / "good.h5", models=models) == 0
     assert table(tmp_path / "out")["n_peaks"].tolist() == [0]
+    assert f"peaks: no model in {models}" in capsys.readouterr().out
     weights = models / "hit/model.safetensors"
     raw = bytearray(weights.read_bytes())
     raw[-3] ^= 1
@@ -131,6 +248,10 @@ def test_model_folders_that_are_not_whole(
     weights.unlink()
     assert predict(tmp_path / "good.h5", models=models) == 1
     assert "no such file" in capsys.readouterr().err
+    (models / "hit/model.json").unlink()
+    weights.write_bytes(raw)
+    assert predict(tmp_path / "good.h5", models=models) == 1
+    assert "hit: has weights but no model.json; train the model again" in capsys.readouterr().err
     shutil.rmtree(models / "hit")
     shutil.rmtree(models / "whole")
     assert predict(tmp_path / "good.h5", models=models) == 1
@@ -153,6 +274,10 @@ def test_all_flags_are_checked(predict: Predict, tmp_path: Path, capsys: Any) ->
         ("--clen", "150"): "give it in metres",
         ("--adu-per-photon", "0"): "--adu-per-photon: 0.0 is not above 0",
         ("--mask-good",): "goes with --mask",
+        ("--beam-centre", "nan", "3"): "--beam-centre: (nan, 3.0) is no place",
+        ("--beam-centre", "1e9", "3"): "is no place on or near a detector",
+        ("--wavelength", "0"): "is not a positive number of Å",
+        ("--data", "/nowhere"): "good.h5: has no array at /nowhere",
         ("--tasks", "nowhere"): "no such file",
         ("--geometry", str(tmp_path / "good.h5")): "good.h5",
     }.items():

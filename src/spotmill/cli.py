@@ -31,8 +31,10 @@ COMMANDS = {
     "train": "train the model of a task",
     "evaluate": "evaluate a model beside baselines and controls",
     "tune": "search for better settings of a task",
-    "export": "write a trained model for other programs (ONNX)",
+    "export": "hand models (ONNX) and datasets (CXI, WebDataset, ...) to other programs",
     "predict": "tell hits, peaks and the beam of any frames by trained models",
+    "watch": "predict frames as they come into a folder, and tell when the stream drifts",
+    "monitor": "show predictions against time, and tell when the stream drifted",
     "report": "make the report",
     "explain": "print all that made one frame, and make it again",
     "card": "describe a dataset for readers and machines",
@@ -83,6 +85,8 @@ def parser(names: Sequence[str]) -> argparse.ArgumentParser:
     return main_parser
 
 
+# What a command reads one by one: what cannot be opened is told, and the others are read.
+READ_ONE_BY_ONE = {"predict": ("sources",)}
 # What a command writes besides its `--output`.
 OUTPUTS = {
     "simulate": ("truth", "frames"),
@@ -108,7 +112,7 @@ def check_paths(args: argparse.Namespace) -> None:
         written += [(name, getattr(args, name))] if getattr(args, name, None) else []
     for name, value in vars(args).items():
         for path in value if isinstance(value, list) else [value]:
-            if isinstance(path, Path):
+            if isinstance(path, Path) and name not in READ_ONE_BY_ONE.get(args.command, ()):
                 check_kind(path)
             if not isinstance(path, str | Path):
                 continue

@@ -12,7 +12,7 @@ itself (`learning/training.py`) is the recipe of the stage `train`.
 
 RECIPES: dict[str, int] = {
     "reflections": 2,
-    "geometry": 1,
+    "geometry": 2,
     "simulate": 2,
     "water": 2,
     "overlay": 2,

@@ -3,6 +3,7 @@ rule geometry:
     input:
         detector=concept("detector"),
         beam=concept("beam"),
+        randomise=concept("randomise"),
     output:
         "results/images/{dataset}.geom",
     log:
@@ -19,11 +20,13 @@ rule geometry:
         recipe=RECIPES["geometry"],
         detector_says=says("detector"),
         beam_says=says("beam"),
+        randomise_says=says("randomise"),
+        randomise=randomise_argument,
         photon_energy=of_dataset("photon_energy"),
         clen=of_dataset("clen"),
     shell:
         r"""
         spotmill geometry --detector {input.detector:q} --beam {input.beam:q} \
-            {params.photon_energy} {params.clen} \
+            {params.photon_energy} {params.clen} {params.randomise:q} \
             --dataset {wildcards.dataset:q} --output {output:q} &>{log:q}
         """

@@ -160,8 +160,11 @@ def geometry_findings(plan: Plan, file: Expected) -> Iterator[str]:
     row = plan.datasets[file.name]
     beam = Beam.read(plan.concept(file.name, "beam"))
     detector = read_geometry(Path(plan.concept(file.name, "detector")))
+    randomise = plan.concept(file.name, "randomise")
+    own = Randomise.read(randomise).own if randomise else ()
+    spread = beam.spread(row.photon_energy)
     wanted = format_geometry(
-        dataset_geometry(detector, row.clen, row.photon_energy, beam.bandwidth)
+        dataset_geometry(detector, row.clen, row.photon_energy, spread, own=own)
     )
     if read_text(file.path) != wanted:
         yield "is not the geometry that the configuration asks for"

@@ -1,33 +1,45 @@
 r"""Tell hits, peaks, photon energy and camera length of frames by trained models.
 
-Example::
+Examples::
 
     spotmill predict run7/ more.lst --models results/models --output predicted \
         --geometry detector.geom
+    spotmill predict run7_master.h5 --models results/models --output predicted \
+        --photon-energy 9000 --clen 0.12 --beam-centre 1031.5 1080 --mask bad.npy --pictures 20
+    spotmill predict sacla.h5 --data '/%/data' --models results/models --output predicted --json
 
 Reads files, folders and lists in CrystFEL's form (`file //event` a line): HDF5 of all sorts, CBF,
 TIFF, MAR and others, many frames a file. What is known of a frame beforehand is taken as it is
 given by hand, then from the geometry file, then from the data file; the source is told.
 
-Writes predictions.parquet and .csv (a row a frame), hits.lst, peaks.cxi (for CrystFEL's
---peaks=cxi) and predict.json into the output folder. Files that cannot be read are named, one line
-each, and the others are read: then the command ends with 3.
+Writes predictions.parquet and .csv (a row a frame), predict.json, and what CrystFEL's indexamajig
+goes on with: peaks.cxi, predicted.geom and hits.lst. Images that do not lie in HDF5 files are
+copied for it with --write-frames.
+
+Ends with 0 where all was read; with 3 where some files or frames could not be read (a line each on
+the standard error, and in predict.json; all others are done); with 1 where nothing could be done,
+and then nothing is written; with 2 where the arguments are wrong.
 """
 
 import argparse
 import json
 import logging
+import shlex
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spotmill.commands.arguments import whole
+from spotmill.commands.given_arguments import add_given_arguments, add_model_arguments, given_by
 from spotmill.errors import SpotmillError
 
 SOME_FAILED = 3
 TOLD_EVERY = 100  # frames
 MOST_FAILURES = 1000
+# Hits by their own files; hits.lst names those that hold their peaks, too.
+HITS_ALONE = "hits_in_files.lst"
 
 log = logging.getLogger(__name__)
 
@@ -37,28 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", metavar="FRAMES", nargs="+", type=Path, help="files, folders or .lst lists"
     )
-    parser.add_argument("--models", type=Path, required=True, help="folder of trained models")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--tasks", nargs="+", help="names of the models to use, one a target")
-    parser.add_argument("--geometry", type=Path, help="CrystFEL geometry file of the frames")
-    parser.add_argument("--mask", type=Path, help="image file; pixels that are not 0 are bad")
-    parser.add_argument("--mask-good", action="store_true", help="in the mask, 0 is bad instead")
-    parser.add_argument("--data", help="place of the frames in HDF5 files, if unusual")
-    energy = parser.add_mutually_exclusive_group()
-    energy.add_argument("--photon-energy", type=float, help="eV")
-    energy.add_argument("--wavelength", type=float, help="angstrom")
-    parser.add_argument("--clen", type=float, help="camera length, m (coffset is added)")
-    parser.add_argument("--pixel-size", type=float, help="m")
+    add_model_arguments(parser)
+    add_given_arguments(parser)
     parser.add_argument(
-        "--beam-centre", nargs=2, type=float, metavar=("FS", "SS"), help="of the beam, pixels"
-    )
-    parser.add_argument("--saturation", type=float, help="counts from which a pixel is saturated")
-    parser.add_argument("--adu-per-photon", type=float, help="counts of one photon (default 1)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default cpu")
-    parser.add_argument(
-        "--threads", type=whole("--threads", 1, 1024), default=1, help="processor cores (default 1)"
+        "--cell", type=Path, help="CrystFEL cell file: also the faint peaks that lie on its lattice"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    parser.add_argument(
+        "--write-frames",
+        action="store_true",
+        help="copy the images of hits into hits.cxi, for CrystFEL",
+    )
     parser.add_argument(
         "--pictures",
         type=whole("--pictures", 0, 100_000),
@@ -70,13 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `spotmill predict`; return 0, or 3 where some frames could not be read."""
+    from spotmill.inference.faint import Faint
     from spotmill.inference.pipeline import Pipeline
     from spotmill.learning.training import use_threads
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    use_threads(args.threads)
+    # Frames are looked at side by side, not parts of one: then the answers are the same.
+    use_threads(1)
+    check_folder(args.output)
     given = given_by(args)
     pipeline = Pipeline.load(args.models, args.device, args.tasks)
+    if args.cell is not None:
+        pipeline = replace(pipeline, faint=Faint.of_cell(args.cell))
     if not args.json:
         print("\n".join(introduced(pipeline)))
     summary = predict(args, pipeline, given)
@@ -87,48 +94,33 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if summary["failed"] else 0
 
 
-def given_by(args: argparse.Namespace) -> Any:
-    """Return what the arguments say of all frames."""
-    import numpy as np
-
-    from spotmill.formats.geom import read_geometry
-    from spotmill.inference.events import read_mask
-    from spotmill.inference.stated import Given
-    from spotmill.physics.units import photon_energy_from_wavelength
-
-    if args.mask_good and args.mask is None:
-        raise SpotmillError("--mask-good: goes with --mask; give that, too")
-    energy = args.photon_energy
-    if args.wavelength is not None:
-        energy = photon_energy_from_wavelength(args.wavelength)
-    mask = None
-    if args.mask is not None:
-        mask = read_mask(args.mask, args.mask_good)
-    return Given(
-        photon_energy=energy,
-        clen=args.clen,
-        pixel_size=args.pixel_size,
-        beam_centre=None if args.beam_centre is None else tuple(args.beam_centre),
-        saturation=args.saturation,
-        adu_per_photon=args.adu_per_photon,
-        geometry=None if args.geometry is None else read_geometry(args.geometry),
-        mask=None if mask is None else np.asarray(mask),
-        mask_source=str(args.mask or ""),
-        data=args.data,
-    )
+def check_folder(output: Path) -> None:
+    """Raise SpotmillError where the output cannot be a folder."""
+    place = next((one for one in (output, *output.parents) if one.exists()), None)
+    if place is not None and not place.is_dir():
+        raise SpotmillError(f"--output: {place} is a file; name a folder to write")
 
 
 def introduced(pipeline: Any) -> list[str]:
-    """Return lines that say what the models were trained on."""
+    """Return lines that say what the models were trained on, and which are missing."""
+    from spotmill.inference.pipeline import TARGETS
+
     lines = []
     for target, known in pipeline.trained_on.items():
         frames = known["training_frames"]
         low, high = frames["features"]["background"]
+        kinds = frames["detectors"] or [frames["shape"]]
+        shapes = " and ".join(dict.fromkeys(f"{kind[0]} x {kind[1]}" for kind in kinds))
         lines.append(
             f"{target.replace('_', ' ')}: {known['task']} ({known['model']}), trained on "
-            f"{known['n'].get('train', '?')} frames of {frames['shape'][0]} x "
-            f"{frames['shape'][1]} pixels, {10**low:.2g} to {10**high:.2g} photons a pixel"
+            f"{known['n'].get('train', '?')} frames of {shapes} pixels, "
+            f"{10**low:.2g} to {10**high:.2g} photons a pixel"
         )
+    lines += [
+        f"{target.replace('_', ' ')}: no model in {pipeline.folder}, and nothing is told of it"
+        for target in TARGETS
+        if target not in pipeline.trained_on
+    ]
     return lines
 
 
@@ -183,33 +175,32 @@ def say(why: str) -> None:
 def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, Any]:
     """Read, predict and write frame by frame; return the summary."""
     from spotmill.formats.atomic import write_text
-    from spotmill.inference.events import events, known_place
+    from spotmill.inference.answers import Refusal, answers
     from spotmill.inference.stated import ORDER
 
     failures = Failures()
     hits = count = 0
     sources: dict[str, dict[str, int]] = {}
     with ExitStack() as stack:
-        tables = peaks = None
-        for event, file in events(args.sources, given, failures.add):
-            try:
-                said = pipeline.predict(event)
-            except SpotmillError as error:
-                failures.add(event.path, event.event, f"{event.path}: {error}")
+        tables = handover = None
+        for answer in answers(args.sources, given, pipeline, args.threads):
+            if isinstance(answer, Refusal):
+                failures.add(answer.path, answer.event, answer.why)
                 continue
+            event, said = answer.event, answer.said
             failures.tell()
-            if tables is None or peaks is None:
+            if tables is None or handover is None:
                 # Nothing is left behind where nothing could be read.
-                tables, peaks = open_outputs(args.output, stack)
+                tables, handover = open_outputs(args, stack)
             tables.add(event, said)
-            peaks.add(said.peaks, known_place(file, event.event))
+            handover.add(event, said.peaks, said.is_hit, answer.place)
             tell_sources(event.stated.sources, sources)
             if said.is_hit and hits < args.pictures:
                 draw(args.output, event, said, hits)
             count, hits = count + 1, hits + said.is_hit
             if count % TOLD_EVERY == 0:
                 log.info("frames %d, hits %d", count, hits)
-        if peaks is None:
+        if handover is None:
             raise failures.nothing(args.sources)
         summary = {
             "frames": count,
@@ -218,20 +209,21 @@ def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, An
             "failures": failures.kept,
             "trust": ORDER,
             "stated_by": sources,
-            "images_in_peaks_cxi": peaks.join(),
             "models": pipeline.trained_on,
         }
+        handover.finish()
+    summary["crystfel"] = handover.conclude(args.output / HITS_ALONE)
     write_text(args.output / "predict.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-def open_outputs(folder: Path, stack: ExitStack) -> tuple[Any, Any]:
-    """Return the open tables and the open file of peaks."""
-    from spotmill.inference.peak_file import open_peak_file
+def open_outputs(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, Any]:
+    """Return the open tables, and what writes for CrystFEL."""
+    from spotmill.inference.handover import open_handover
     from spotmill.inference.tables import open_tables
 
-    tables = stack.enter_context(open_tables(folder))
-    return tables, stack.enter_context(open_peak_file(folder / "peaks.cxi"))
+    tables = stack.enter_context(open_tables(args.output, HITS_ALONE))
+    return tables, stack.enter_context(open_handover(args.output, args.write_frames))
 
 
 def tell_sources(said: dict[str, str], sources: dict[str, dict[str, int]]) -> None:
@@ -256,5 +248,26 @@ def concluded(summary: dict[str, Any], output: Path) -> list[str]:
     for name, counts in summary["stated_by"].items():
         by = ", ".join(f"{who} ({count})" for who, count in counts.items())
         lines.append(f"  {name} by {by}")
-    lines.append(f"written: {output}/predictions.parquet, predictions.csv, hits.lst, peaks.cxi")
+    lines.append(
+        f"written: {output}/predictions.parquet, predictions.csv, hits.lst, peaks.cxi, predict.json"
+    )
+    return lines + handed_over(summary["crystfel"], output)
+
+
+def handed_over(known: dict[str, Any], output: Path) -> list[str]:
+    """Return lines that say how CrystFEL goes on, and what is missing for it."""
+    lines = []
+    if known["geometry"]:
+        place = [str(output / known[name]) for name in ("geometry", "list")]
+        options = " ".join(known["options"])
+        lines.append("for CrystFEL (add -p with your cell, and -o):")
+        lines.append(f"  {shlex.join(['indexamajig', '-g', place[0], '-i', place[1]])} {options}")
+    if known["needs_plugin"]:
+        lines.append("  its HDF5 needs the plugins that these images were compressed with:")
+        lines.append(
+            "  export HDF5_PLUGIN_PATH=\"$(python -c 'import hdf5plugin as h; "
+            "print(h.PLUGIN_PATH)')\""
+        )
+    if known["why"]:
+        lines.append(f"for CrystFEL: {known['why']}")
     return lines

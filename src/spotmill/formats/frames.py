@@ -8,6 +8,8 @@ Layout (one place; every reader and writer of shards goes through this module)::
         frames/...                  further columns, one value (or vector) a frame
         instrument/beam/photon_energy, incident_wavelength       (eV, angstrom)
         instrument/detector/distance, x_pixel_size, y_pixel_size (m), pixel_mask [ss, fs]
+        instrument/detector/module_...                           a panel each (formats/nxmx.py)
+        sample                                                   NXsample
     /entry/spotmill                 attributes: everything that made the file
 
 Pixel (ss, fs) covers [fs, fs+1) x [ss, ss+1): CrystFEL's convention, centres at +0.5.
@@ -35,6 +37,7 @@ from spotmill import __version__
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic
 from spotmill.formats.hdf5_output import Output
+from spotmill.formats.nxmx import describe_detector
 from spotmill.physics.units import wavelength_from_photon_energy
 
 DATA = "/entry/data/data"
@@ -181,6 +184,10 @@ class ShardWriter:
             provenance.attrs[key] = text(value) if isinstance(value, str) else value
 
     def _write_instrument(self, entry: h5py.Group, header: Header, mask: NDArray[np.bool_]) -> None:
+        sample = entry.create_group("sample")
+        sample.attrs["NX_class"] = text("NXsample")
+        put_scalar(sample, "name", text(header.dataset))
+        put_scalar(sample, "depends_on", text("."))
         instrument = entry.create_group("instrument")
         instrument.attrs["NX_class"] = text("NXinstrument")
         beam = instrument.create_group("beam")
@@ -201,6 +208,7 @@ class ShardWriter:
             put_scalar(detector, name, value).attrs["units"] = text("m")
         if header.saturation is not None:
             put_scalar(detector, "saturation_value", header.saturation)
+        describe_detector(entry, header.parameters, header.clen, header.photon_energy)
         # NXmx: 0 is a good pixel, bit 0 a gap.
         detector.create_dataset(
             "pixel_mask",

@@ -1,5 +1,6 @@
 """CrystFEL geometry files (.geom): the one entry to reading, writing and deriving them."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from spotmill.formats.geom_model import (
@@ -38,6 +39,7 @@ def dataset_geometry(
     bandwidth: float,
     data: str = "/entry/data/data",
     mask: str = "/entry/instrument/detector/pixel_mask",
+    own: Collection[str] = (),
 ) -> Geometry:
     """Return the geometry to lie beside the shards of a dataset.
 
@@ -53,11 +55,15 @@ def dataset_geometry(
     photon_energy : float
         eV.
     bandwidth : float
-        Fraction of the wavelength, written as given. CrystFEL takes it for the standard
-        deviation of a Gaussian when it predicts reflections.
+        Standard deviation of the spectrum, a fraction of the wavelength: CrystFEL takes it for
+        that of a Gaussian when it predicts reflections.
     data, mask : str
         Places in the shards.
+    own
+        Which of `photon_energy` and `clen` each frame has its own of: the geometry names their
+        place in the shards, where CrystFEL reads the number of the event.
     """
+    places = {name: f"/entry/frames/{name}" for name in own}
     panels = tuple(
         replace(
             panel,
@@ -76,8 +82,10 @@ def dataset_geometry(
     return replace(
         geometry,
         panels=panels,
-        clen=Quantity("clen", check_clen(clen), "m"),
-        radiation=Quantity("photon_energy", check_photon_energy(photon_energy), "eV"),
+        clen=Quantity("clen", places.get("clen", check_clen(clen)), "m"),
+        radiation=Quantity(
+            "photon_energy", places.get("photon_energy", check_photon_energy(photon_energy)), "eV"
+        ),
         bandwidth=bandwidth,
         peak_list=None,
         peak_list_type=None,

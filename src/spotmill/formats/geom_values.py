@@ -7,6 +7,7 @@ raises ValueError with what is wrong and what would be right; the reader adds fi
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 BITS = re.compile(r"0[xX][0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19}", re.ASCII)
@@ -218,8 +219,12 @@ def format_number(value: float) -> str:
 
 
 def format_vector(vector: tuple[float, float, float]) -> str:
-    """Return a direction as it stands in a geometry file."""
+    """Return a direction as it stands in a geometry file.
+
+    CrystFEL takes digits and points there, but no exponents.
+    """
+    plain = [format(Decimal(repr(float(component))), "f") for component in vector]
     return " ".join(
         f"{'' if text.startswith('-') else '+'}{text}{axis}"
-        for axis, text in zip("xyz", map(repr, map(float, vector)), strict=True)
+        for axis, text in zip("xyz", plain, strict=True)
     )

@@ -5,6 +5,7 @@ CrystFEL's form (``.lst``, one ``file`` or ``file //event`` a line). Nothing is 
 is asked for, and one frame is in memory at a time.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +14,12 @@ from pathlib import Path
 import h5py
 
 from spotmill.errors import SpotmillError
+from spotmill.formats.event_id import PLACEHOLDER, EventId
+from spotmill.formats.geom_layout import Layout
 from spotmill.formats.images_fabio import FabioFile
 from spotmill.formats.images_hdf5 import Hdf5File, linked_files
 from spotmill.formats.images_model import FrameFile, FrameMetadata, RawFrame
+from spotmill.formats.images_panels import PanelFile
 from spotmill.model import read_text
 from spotmill.plain_files import check_plain
 
@@ -36,14 +40,20 @@ IMAGE_SUFFIXES = HDF5_SUFFIXES | {
 }  # fmt: skip
 MAR345_SUFFIX = re.compile(r"\.mar(ccd|\d{3,4})")
 PACKED_SUFFIXES = {".gz", ".bz2"}
+COMMENTS = ("#", ";")
+# What prediction writes beside its tables, and the mark that it bears.
+PRODUCTS, CREATOR = {"peaks.cxi", "hits.cxi"}, b"spotmill predict"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file of frames, and which of them are asked for (None: all)."""
+    """One file of frames, and which of them are asked for (None: all).
+
+    Events are numbers from 0, or names (`FrameFile.number` finds theirs).
+    """
 
     path: Path
-    events: tuple[int, ...] | None = None
+    events: tuple[int | EventId, ...] | None = None
 
 
 def open_frames(
@@ -72,19 +82,41 @@ def open_frames(
     for source in sources(path):
         events = source.events if event is None else (event,)
         with open_file(source.path, data) as file:
-            for number in range(len(file)) if events is None else events:
+            numbers = range(len(file)) if events is None else map(file.number, events)
+            for number in numbers:
                 yield file.read(number)
 
 
-def open_file(path: str | Path, data: str | None = None) -> FrameFile:
+def open_file(
+    path: str | Path,
+    data: str | None = None,
+    layout: Layout | None = None,
+    likely: str | None = None,
+    growing: bool = False,
+) -> FrameFile:
     """Open one file of frames; `len` is their number, `read(event)` returns one.
+
+    Parameters
+    ----------
+    data
+        Place of the frames in HDF5 files; placeholders (%) in it stand for names of events.
+    layout
+        How frames are put together of several arrays in HDF5 files.
+    likely
+        Place that is tried first.
+    growing
+        Whether a master may lack data files that are still to come.
 
     Raises SpotmillError as `open_frames` does.
     """
     path = Path(path)
     check_plain(path)
+    if not os.access(path, os.R_OK):
+        raise SpotmillError(f"{path}: cannot be read; check its permissions")
     if h5py.is_hdf5(path):
-        return Hdf5File(path, data)
+        if layout is not None or (data is not None and PLACEHOLDER in data):
+            return PanelFile(path, layout, data)
+        return Hdf5File(path, data, likely, growing)
     if path.suffix.lower() in HDF5_SUFFIXES:
         raise SpotmillError(f"{path}: is not a whole HDF5 file; copy it again")
     return FabioFile(path)
@@ -95,8 +127,8 @@ def sources(
 ) -> Iterator[Source]:
     """Yield the files behind a file, a folder or a list, in order.
 
-    Of a folder, files that end as no image does, hidden ones, and data files that a master in
-    the same folder links to are passed over.
+    Of a folder, files that end as no image does, hidden ones, data files that a master in the
+    same folder links to, and what `spotmill predict` wrote there are passed over.
 
     Parameters
     ----------
@@ -109,11 +141,12 @@ def sources(
         When the path is absent, or the folder or list is empty or unreadable.
     """
     path = Path(path)
-    if path.is_dir():
+    # What lies in a locked folder cannot even be looked at.
+    if os.path.isdir(path):  # noqa: PTH112
         yield from _folder(path)
     elif path.suffix == LIST_SUFFIX:
         yield from _list(path, refused)
-    elif path.is_file():
+    elif os.path.isfile(path):  # noqa: PTH113
         yield Source(path)
     else:
         check_plain(path)
@@ -127,6 +160,17 @@ def _is_image_name(path: Path) -> bool:
     return last in IMAGE_SUFFIXES or bool(MAR345_SUFFIX.fullmatch(last))
 
 
+def is_product(path: Path) -> bool:
+    """Return whether a file is what `spotmill predict` wrote: no frames, but copies of some."""
+    if path.name not in PRODUCTS:
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return bool(file.attrs.get("creator") == CREATOR)
+    except OSError:
+        return False
+
+
 def _folder(path: Path) -> Iterator[Source]:
     try:
         entries = sorted(path.iterdir())
@@ -135,64 +179,94 @@ def _folder(path: Path) -> Iterator[Source]:
     files = [
         entry
         for entry in entries
-        if not entry.name.startswith(".") and entry.is_file() and _is_image_name(entry)
+        if not entry.name.startswith(".") and _is_image_name(entry) and os.path.isfile(entry)  # noqa: PTH113
     ]
+    files = [file for file in files if not is_product(file)]
     linked: set[Path] = set()
     for file in files:
         if file.suffix.lower() in HDF5_SUFFIXES:
             linked |= linked_files(file) - {file.resolve()}
     kept = [file for file in files if file.resolve() not in linked]
     if not kept:
-        raise SpotmillError(f"{path}: holds no images; give a folder of frames")
+        raise SpotmillError(
+            f"{path}: holds no images; give a folder of frames (folders within are not read)"
+        )
     yield from map(Source, kept)
 
 
 def _list(path: Path, refused: Callable[[SpotmillError], None] | None) -> Iterator[Source]:
-    """Yield the files of a list; events of one file on consecutive lines come together."""
-    waiting: Source | None = None
+    """Yield the files of a list; events of one file on consecutive lines come together.
+
+    Empty lines and comments (#, ;) are passed over, and what a list names again is read once.
+    """
+    waiting: Path | None = None
+    events: list[int | EventId] = []
     found = False
+    known: set[int] = set()
+    targets: dict[str, Path] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
-        if not line.strip():
+        if not line.strip() or line.lstrip().startswith(COMMENTS):
             continue
         found = True
         try:
-            source = _entry(path, number, line.strip())
+            source = _entry(path, number, line.strip(), targets)
         except SpotmillError as error:
             if refused is None:
                 raise
             refused(error)
             continue
-        if waiting and source.path == waiting.path and waiting.events and source.events:
-            waiting = Source(waiting.path, waiting.events + source.events)
+        # A million lines as numbers take a tenth of the memory that they take as text.
+        key = hash(source)
+        if key in known:
+            continue
+        known.add(key)
+        if waiting == source.path and events and source.events:
+            events += source.events
             continue
         if waiting:
-            yield waiting
-        waiting = source
+            yield Source(waiting, tuple(events) or None)
+        waiting, events = source.path, list(source.events or ())
     if waiting:
-        yield waiting
+        yield Source(waiting, tuple(events) or None)
     if not found:
         raise SpotmillError(f"{path}: names 0 frames; write one file a line")
 
 
-def _entry(path: Path, number: int, line: str) -> Source:
+def _entry(path: Path, number: int, line: str, targets: dict[str, Path]) -> Source:
+    """Return what a line names; a name may itself hold spaces, or two strokes.
+
+    `targets` keeps the files that were found, which many lines share.
+    """
     head, _, last = line.rpartition(" ")
-    file, event = (Path(head.strip()), last) if head and "//" in last else (Path(line), None)
+    name = head.strip()
+    target = targets.get(name) if "//" in last else None
+    if target is None:
+        whole = _target(path, line)
+        if whole is not None:
+            return Source(whole)
+        name = name if name and "//" in last else line
+        target = _target(path, name)
+        if target is None:
+            raise SpotmillError(f"{path}: line {number}: {name[:200]} is no file; correct the list")
+        targets[name] = target
+    try:
+        event = EventId.parse(last)
+    except ValueError as error:
+        raise SpotmillError(f"{path}: line {number}: {error}; correct the list") from error
+    if event == EventId():
+        # So CrystFEL names the only event of a file.
+        return Source(target)
+    if not event.parts and len(event.numbers) == 1:
+        return Source(target, event.numbers)
+    return Source(target, (event,))
+
+
+def _target(path: Path, name: str) -> Path | None:
+    """Return the file that a list names, or None where there is none."""
     # CrystFEL reads names relative to the current folder; a list also travels with its files.
     try:
-        target = next((place for place in (file, path.parent / file) if place.is_file()), None)
-    except OSError:
+        places = (Path(name), path.parent / name)
+        return next((place for place in places if place.is_file()), None)
+    except (OSError, ValueError):
         # An endless name cannot even be looked for.
-        target = None
-    if target is None:
-        raise SpotmillError(
-            f"{path}: line {number}: {str(file)[:200]} is no file; correct the list"
-        )
-    if event is None:
-        return Source(target)
-    digits = event.removeprefix("//")
-    if not digits.isdecimal():
-        raise SpotmillError(
-            f"{path}: line {number}: event {event!r} is not of the form //3, a frame's number; "
-            "correct the list"
-        )
-    return Source(target, (int(digits),))
+        return None

@@ -5,10 +5,12 @@ import struct
 import tokenize
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import fabio
 import numpy as np
@@ -18,7 +20,15 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.images_headers import header_metadata
-from spotmill.formats.images_model import FrameFile, RawFrame, both, check_image, unflagged
+from spotmill.formats.images_model import (
+    FrameFile,
+    FrameMetadata,
+    RawFrame,
+    both,
+    check_image,
+    unflagged,
+)
+from spotmill.formats.images_times import header_time
 from spotmill.plain_files import PACKED, check_plain, check_unpacked
 
 # What fabio's readers raise on damaged files; it has no error of its own.
@@ -163,11 +173,12 @@ class FabioFile(FrameFile):
                 _plate(image.shape) if self.kind == "mar345" else None,
                 unflagged(image, largest=image.dtype.itemsize >= 4),
             ),
-            metadata=header_metadata(
-                self._marccd if self.kind == "marccd" else header,
-                self.kind,
-            ),
+            metadata=self._metadata(self._marccd if self.kind == "marccd" else header),
         )
+
+    def _metadata(self, header: Mapping[str, Any]) -> FrameMetadata:
+        taken = header_time(header, self.kind)
+        return replace(header_metadata(header, self.kind), time=taken)
 
 
 def _plate(shape: tuple[int, ...]) -> NDArray[np.bool_]:

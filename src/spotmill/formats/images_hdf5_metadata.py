@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from spotmill.formats.images_hdf5_detector import detector_of, place_of, text
 from spotmill.formats.images_model import FrameMetadata, energy, length, make_metadata
 
 WAVELENGTHS = ("beam/incident_wavelength", "beam/wavelength", "monochromator/wavelength")
@@ -64,22 +65,36 @@ class Instrument:
             or _child(_child(self._entry, "NXsample", "sample", "sample_1"), "NXbeam", "beam"),
             "monochromator": _child(instrument, "NXmonochromator", "monochromator"),
             "source": _child(instrument, "NXsource", "source", "source_1"),
-            "detector": _child(instrument, "NXdetector", "detector", "detector_1"),
+            "detector": detector_of(instrument, file.get(place))
+            or _child(instrument, "NXdetector", "detector", "detector_1"),
         }
         self._masks: dict[str, NDArray[np.bool_]] = {}
+        # What all frames share, once it is known that they do.
+        self._shared: FrameMetadata | None = None
+        self._is_shared = True
 
     def metadata(self, event: int) -> FrameMetadata:
         """Return what the file says of a frame."""
+        if self._shared is not None:
+            return self._shared
         self._remarks = []
+        self._is_shared = True
         sides = [self._length(f"detector/{axis}_pixel_size", event) for axis in "xy"]
         pixel_size = (sides[0], sides[1]) if sides[0] and sides[1] else None
-        return make_metadata(
+        clen = self._first([f"detector/{name}" for name in DISTANCES], event, self._length)
+        centre = self._centre(event, pixel_size)
+        if None in (clen, pixel_size, centre):
+            # What is not said outright, the chain of axes may say.
+            there = place_of(self._groups["detector"], lambda field: self._plain(field, event))
+            clen, pixel_size = clen or there.clen, pixel_size or there.pixel_size
+            centre = centre or there.beam_centre
+        found = make_metadata(
             photon_energy=self._first(ENERGIES, event, self._energy)
             or self._plain(self._file.get("LCLS/photon_energy_eV"), event),
             wavelength=self._first(WAVELENGTHS, event, self._wavelength),
-            clen=self._first([f"detector/{name}" for name in DISTANCES], event, self._length),
+            clen=clen,
             pixel_size=pixel_size,
-            beam_centre=self._centre(event, pixel_size),
+            beam_centre=centre,
             saturation=self._first(
                 [f"detector/{name}" for name in SATURATIONS],
                 event,
@@ -87,6 +102,8 @@ class Instrument:
             ),
             remarks=self._remarks,
         )
+        self._shared = found if self._is_shared else None
+        return found
 
     def underload(self, event: int) -> float | None:
         """Return the lowest value that the detector vouches for."""
@@ -135,6 +152,7 @@ class Instrument:
         if field.size == 1:
             return float(np.asarray(field[()]).ravel()[0])
         if field.shape and field.shape[0] == self._count == field.size:
+            self._is_shared = False
             return float(np.asarray(field[event]).ravel()[0])
         self._remarks.append(f"{field.name}: has {field.size} values for {self._count} frames")
         return None
@@ -184,10 +202,7 @@ class Instrument:
 
 
 def _units(field: h5py.Dataset) -> str:
-    value = field.attrs.get("units", "")
-    if isinstance(value, np.ndarray):
-        value = value.ravel()[0] if value.size else ""
-    return (value.decode() if isinstance(value, bytes) else str(value)).strip()
+    return text(field.attrs.get("units", ""))
 
 
 def _child(group: Any, nx_class: str, *names: str) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
+from spotmill.formats.event_id import EventId
 from spotmill.physics.units import (
     ELEMENTARY_CHARGE,
     check_clen,
@@ -19,27 +20,20 @@ from spotmill.physics.units import (
     photon_energy_from_wavelength,
 )
 
+# In small letters: files write them in all ways.
 LENGTHS = {
-    "m": 1.0,
-    "metre": 1.0,
-    "meter": 1.0,
-    "meters": 1.0,
-    "cm": 1e-2,
-    "mm": 1e-3,
-    "millimeter": 1e-3,
-    "um": 1e-6,
-    "µm": 1e-6,
-    "μm": 1e-6,
-    "micron": 1e-6,
-    "microns": 1e-6,
-    "nm": 1e-9,
-    "angstrom": 1e-10,
-    "angstroms": 1e-10,
-    "Angstrom": 1e-10,
-    "Å": 1e-10,
-    "A": 1e-10,
+    **dict.fromkeys(("m", "metre", "metres", "meter", "meters"), 1.0),
+    **dict.fromkeys(("cm", "centimetre", "centimeter"), 1e-2),
+    **dict.fromkeys(("mm", "millimetre", "millimetres", "millimeter", "millimeters"), 1e-3),
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometer"), 1e-6),
+    **dict.fromkeys(("nm", "nanometre", "nanometer"), 1e-9),
+    **dict.fromkeys(("angstrom", "angstroms", "ang", "å", "a"), 1e-10),
+    **dict.fromkeys(("pm", "picometre", "picometer"), 1e-12),
 }
-ENERGIES = {"eV": 1.0, "ev": 1.0, "keV": 1e3, "kev": 1e3, "J": 1 / ELEMENTARY_CHARGE}
+ENERGIES = {"ev": 1.0, "kev": 1e3, "j": 1 / ELEMENTARY_CHARGE}
+
+# Of EIGER detectors, for gaps and dead pixels.
+FLAG = 2**32 - 1
 
 # Beyond this an image is a damaged header: 268 million pixels, 16 times the largest detectors.
 LARGEST_AREA = 2**28
@@ -62,6 +56,8 @@ class FrameMetadata:
         at 0 or at 0.5 is not declared by any of the formats).
     saturation : float or None
         Value from which on a pixel's count is not to be trusted.
+    time : float or None
+        When the frame was taken, s since 1970 (UTC).
     remarks : tuple of str
         Values that the file states and that were not used, with the reason.
     """
@@ -71,6 +67,7 @@ class FrameMetadata:
     pixel_size: float | None = None
     beam_centre: tuple[float, float] | None = None
     saturation: float | None = None
+    time: float | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -87,6 +84,8 @@ class RawFrame:
         in the file. Panels stacked in a third dimension lie below one another along ss.
     mask : [ss, fs] bool or None
         True where a pixel is live; None where all are.
+    name : EventId or None
+        The event's name where it is not its number.
     """
 
     path: Path
@@ -94,6 +93,12 @@ class RawFrame:
     image: NDArray[Any]
     mask: NDArray[np.bool_] | None
     metadata: FrameMetadata
+    name: EventId | None = None
+
+    @property
+    def event_id(self) -> EventId:
+        """Return the event's name in CrystFEL's form."""
+        return self.name or EventId((), (self.event,))
 
     @property
     def live(self) -> NDArray[np.bool_]:
@@ -118,6 +123,18 @@ class FrameFile(ABC):
     @abstractmethod
     def _read(self, event: int) -> RawFrame:
         """Return a frame whose number is known to be in range."""
+
+    def number(self, event: int | EventId) -> int:
+        """Return the number of an event that a list names, or raise SpotmillError."""
+        if isinstance(event, EventId) and not event.parts and len(event.numbers) == 1:
+            event = event.numbers[0]
+        if isinstance(event, EventId):
+            raise SpotmillError(
+                f"{self.path}: has no event {event}; its events are numbered, //0 to "
+                f"//{len(self) - 1} (events with names need a geometry, or --data, that has "
+                "placeholders %)"
+            )
+        return event
 
     def read(self, event: int) -> RawFrame:
         """Return frame number `event`, or raise SpotmillError where there is none."""
@@ -166,7 +183,8 @@ def unflagged(
     image
         [ss, fs]. Signed integers: negative values are flags (PILATUS: -1 gap, -2 dead).
         Floats: NaN, infinities and exactly -1 and -2 are; other negative values are the noise
-        of an integrating detector about zero and stay.
+        of an integrating detector about zero and stay. In types that hold more, 2^32 - 1 is one
+        too: EIGER's flag, converted.
     largest
         Whether the largest value of an unsigned type is a flag (EIGER: 2^32 - 1).
     underload
@@ -176,10 +194,16 @@ def unflagged(
     kind = image.dtype.kind
     if kind == "f":
         live = np.isfinite(image) & (image != -1) & (image != -2)
+        if image.dtype.itemsize >= 4:
+            live &= image != image.dtype.type(FLAG)
     elif kind == "i":
         live = image >= (0 if underload is None else underload)
+        if image.dtype.itemsize == 8:
+            live &= image != FLAG
     elif largest:
         live = image != np.iinfo(image.dtype).max
+        if image.dtype.itemsize == 8:
+            live &= image != FLAG
     else:
         return None
     return None if live.all() else live
@@ -205,9 +229,9 @@ def energy(value: float, unit: str) -> float:
 
 
 def _factor(units: dict[str, float], unit: str) -> float:
-    if unit not in units:
+    if unit.lower() not in units:
         raise ValueError(f"unit {unit!r} is unknown")
-    return units[unit]
+    return units[unit.lower()]
 
 
 def make_metadata(

@@ -1,7 +1,8 @@
 """Frames of any source as models take them, one at a time: photons, live pixels, detector."""
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,17 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.geom import Geometry
+from spotmill.formats.geom_layout import Layout, layout_of, stacked
 from spotmill.formats.images import FrameFile, FrameMetadata, RawFrame, Source, open_file, sources
 from spotmill.formats.images_hdf5 import Hdf5File
-from spotmill.formats.images_hdf5_links import damage
+from spotmill.inference.counts import photons, saturated_pixels
+from spotmill.inference.geometry_masks import FileMasks, unflagged
 from spotmill.inference.stated import Given, Stated, offset, resolve
 from spotmill.overlays.opener import is_virtual, open_overlay
 from spotmill.physics.geometry import Detector, Panel
 
 # Stand-ins where nobody says: none of them reaches an answer.
 SOME_PIXEL_SIZE, SOME_CLEN, SOME_ENERGY = 75e-6, 0.1, 1e4
-LARGEST_COUNT = 2**31 - 1
 
 Refused = Callable[[Path, int | None, str], None]
 
@@ -41,6 +43,14 @@ class Event:
         Whether the place of the beam and the size of pixels are known, not stand-ins.
     frames : int
         That its file holds.
+    geometry
+        Of the frame as read, by the geometry file; None where none was given.
+    raw : [ss, fs]
+        The image in the file's own type and units.
+    event_id
+        The event's name in CrystFEL's form, `//3` or `tag-3//`.
+    time
+        When the frame was taken, s since 1970 (UTC), where its file says so.
     """
 
     path: Path
@@ -52,12 +62,16 @@ class Event:
     knows_radius: bool
     saturated: int = 0
     frames: int = 1
+    geometry: Geometry | None = None
+    raw: NDArray[Any] | None = None
+    event_id: str = ""
+    time: float | None = None
 
     @property
     def name(self) -> str:
         """The frame as CrystFEL's lists have it."""
         alone = self.frames == 1 and not h5py.is_hdf5(self.path)
-        return str(self.path) if alone else f"{self.path} //{self.event}"
+        return str(self.path) if alone else f"{self.path} {self.event_id or f'//{self.event}'}"
 
 
 class OverlayFile(FrameFile):
@@ -87,9 +101,15 @@ class OverlayFile(FrameFile):
         return RawFrame(self.path, event, self._shard.read(event), self._shard.mask, known)
 
 
-def open_frames_file(path: Path, data: str | None = None) -> FrameFile:
-    """Open a file of frames, also a shard that holds none but draws them."""
-    return OverlayFile(path) if is_virtual(path) else open_file(path, data)
+def open_frames_file(
+    path: Path,
+    data: str | None = None,
+    layout: Layout | None = None,
+    likely: str | None = None,
+    growing: bool = False,
+) -> FrameFile:
+    """Open a file of frames (see `open_file`), also a shard that holds none but draws them."""
+    return OverlayFile(path) if is_virtual(path) else open_file(path, data, layout, likely, growing)
 
 
 def events(
@@ -119,14 +139,17 @@ def _events_of(
     source: Source, maker: "Maker", refused: Refused
 ) -> Iterator[tuple[Event, FrameFile]]:
     try:
-        file = open_frames_file(source.path, maker.given.data)
+        file = maker.open(source.path)
     except SpotmillError as error:
         refused(source.path, None, str(error))
         return
     with file:
-        for number in range(len(file)) if source.events is None else source.events:
+        for wanted in source.events or range(len(file)):
+            number = wanted if isinstance(wanted, int) else None
             try:
-                event = maker.event(file.read(number), len(file))
+                if source.events is not None:
+                    number = file.number(wanted)
+                event = maker.event(file.read(number or 0), len(file))
             except SpotmillError as error:
                 refused(source.path, number, str(error))
                 continue
@@ -140,7 +163,11 @@ class Maker:
         self.given = given
         self._key: tuple[Any, ...] = ()
         self._detector: Detector | None = None
-        self._masks: dict[tuple[Any, ...], NDArray[np.bool_]] = {}
+        geometry = given.geometry
+        self.layout = layout_of(geometry, given.data) if geometry else None
+        self._masks = FileMasks(geometry) if geometry else None
+        # Masks, and the pixels that all of them leave.
+        self._together: tuple[list[NDArray[np.bool_]], NDArray[np.bool_]] = [], np.empty(0, bool)
 
     def event(self, frame: RawFrame, frames: int = 1) -> Event:
         """Return a raw frame as photons on live pixels.
@@ -152,27 +179,13 @@ class Maker:
         """
         given, shape = self.given, frame.image.shape
         stated = resolve(given, frame)
-        geometry = stacked(given.geometry, shape) if given.geometry else None
+        geometry = self._laid(shape)
         detector = self._detector_of(geometry, stated, shape)
-        live = frame.live & detector.mask
-        if given.mask is not None:
-            if given.mask.shape != shape:
-                raise SpotmillError(
-                    f"{given.mask_source}: is a mask of {given.mask.shape} pixels, "
-                    f"{frame.path} has frames of {shape}; give the mask of this detector"
-                )
-            live &= given.mask
-        if geometry is not None:
-            live &= unflagged(geometry, frame.image)
-            live &= self._file_masks(geometry, frame)
-        if frame.image.dtype.kind == "f":
-            live &= np.isfinite(frame.image)
+        live = self._live(frame, detector, geometry)
         if not live.any():
             raise SpotmillError(
                 f"{frame.path}: event {frame.event} has no live pixel; check masks and geometry"
             )
-        limit = stated.saturation
-        saturated = 0 if limit is None else int((live & (frame.image >= limit)).sum())
         return Event(
             path=frame.path,
             event=frame.event,
@@ -182,9 +195,56 @@ class Maker:
             detector=detector,
             knows_radius=geometry is not None
             or (stated.pixel_size is not None and stated.beam_centre is not None),
-            saturated=saturated,
+            saturated=saturated_pixels(frame.image, live, stated.saturation),
             frames=frames,
+            event_id=str(frame.event_id),
+            time=frame.metadata.time,
+            geometry=geometry,
+            raw=frame.image,
         )
+
+    def _live(
+        self, frame: RawFrame, detector: Detector, geometry: Geometry | None
+    ) -> NDArray[np.bool_]:
+        """Return the live pixels [ss, fs] of a frame; one array for all that agree on them."""
+        given, image = self.given, frame.image
+        masks = [detector.mask]
+        if frame.mask is not None:
+            masks.append(frame.mask)
+        if given.mask is not None:
+            if given.mask.shape != image.shape:
+                raise SpotmillError(
+                    f"{given.mask_source}: is a mask of {given.mask.shape} pixels, "
+                    f"{frame.path} has frames of {image.shape}; give the mask of this detector"
+                )
+            masks.append(given.mask)
+        if geometry is not None and self._masks is not None:
+            masks += self._masks.live(geometry, frame)
+        before, shared = self._together
+        if len(before) != len(masks) or any(map(operator.is_not, before, masks)):
+            shared = np.logical_and.reduce(masks)
+            self._together = masks, shared
+        own = []
+        if geometry is not None and any(panel.flags for panel in geometry.panels):
+            own.append(unflagged(geometry, image))
+        if image.dtype.kind == "f":
+            own.append(np.isfinite(image))
+        return np.asarray(np.logical_and.reduce([shared, *own])) if own else shared
+
+    def open(self, path: Path, growing: bool = False) -> FrameFile:
+        """Open a file as the geometry says that its frames are put together.
+
+        `growing`: a master may lack data files that are still to come.
+        """
+        geometry, data = self.given.geometry, self.given.data
+        likely = geometry.panels[0].data if geometry and data is None else None
+        return open_frames_file(path, data, self.layout, likely, growing)
+
+    def _laid(self, shape: tuple[int, ...]) -> Geometry | None:
+        """Return the geometry of frames as they are read."""
+        if self.layout is not None:
+            return self.layout.geometry
+        return stacked(self.given.geometry, shape) if self.given.geometry else None
 
     def _detector_of(
         self, geometry: Geometry | None, stated: Stated, shape: tuple[int, ...]
@@ -196,9 +256,10 @@ class Maker:
         if geometry is not None:
             detector = geometry.detector(SOME_CLEN - offset(geometry), SOME_ENERGY)
             if detector.shape != shape:
+                turned = " (theirs, turned by 90 degrees?)" if detector.shape == shape[::-1] else ""
                 raise SpotmillError(
                     f"{geometry.source}: describes frames of {detector.shape} pixels [ss, fs], "
-                    f"not {shape}; give the geometry of these frames"
+                    f"not {shape}{turned}; give the geometry of these frames"
                 )
         else:
             centre = stated.beam_centre or (shape[1] / 2, shape[0] / 2)
@@ -207,63 +268,6 @@ class Maker:
             )
         self._key, self._detector = key, detector
         return detector
-
-    def _file_masks(self, geometry: Geometry, frame: RawFrame) -> NDArray[np.bool_]:
-        """Return the pixels [ss, fs] that masks in data files leave live."""
-        live = np.ones(frame.image.shape, dtype=bool)
-        for panel in geometry.panels:
-            slab = np.s_[panel.min_ss : panel.max_ss + 1, panel.min_fs : panel.max_fs + 1]
-            for mask in panel.masks:
-                path = Path(mask.file) if mask.file else frame.path
-                if not mask.file and not h5py.is_hdf5(path):
-                    continue
-                values = self._mask_values(path, mask.data, frame)[slab].astype(np.int64)
-                live[slab] &= (values & mask.goodbits) == mask.goodbits
-                live[slab] &= (values & mask.badbits) == 0
-        return live
-
-    def _mask_values(self, path: Path, place: str, frame: RawFrame) -> NDArray[Any]:
-        shape = frame.image.shape
-        if (path, place) in self._masks:
-            return self._masks[path, place]
-        with damage(path, f"{place} "), h5py.File(path, "r") as file:
-            item = file.get(place)
-            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "biuf":
-                raise SpotmillError(
-                    f"{path}: has no mask at {place}; correct mask_data in the geometry"
-                )
-            shared = item.size == shape[0] * shape[1]
-            one = shape[0] * shape[1] * item.shape[0] == item.size
-            if not shared and not (one and frame.event < item.shape[0]):
-                raise SpotmillError(
-                    f"{path}: its mask {place} is of {item.shape}, the frames of {shape}; "
-                    "correct the geometry"
-                )
-            values = np.asarray(item[()] if shared else item[frame.event]).reshape(shape)
-        if shared:
-            self._masks = {(path, place): values}
-        return values
-
-
-def photons(
-    image: NDArray[Any], live: NDArray[np.bool_], adu_per_photon: float
-) -> NDArray[np.int32]:
-    """Return counts [ss, fs] as whole photons, none negative, 0 where no pixel is live."""
-    values = np.where(live, image, 0)
-    if adu_per_photon != 1 or values.dtype.kind == "f":
-        values = np.rint(values / adu_per_photon)
-    return np.clip(values, 0, LARGEST_COUNT).astype(np.int32)
-
-
-def unflagged(geometry: Geometry, image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return the pixels [ss, fs] whose value a geometry does not flag as bad."""
-    live = np.ones(image.shape, dtype=bool)
-    for panel in geometry.panels:
-        slab = np.s_[panel.min_ss : panel.max_ss + 1, panel.min_fs : panel.max_fs + 1]
-        for flag in panel.flags:
-            bad = {"lessthan": np.less, "morethan": np.greater, "equal": np.equal}[flag.kind]
-            live[slab] &= ~bad(image[slab], flag.value)
-    return live
 
 
 def flat_detector(
@@ -284,47 +288,6 @@ def flat_detector(
     return Detector((panel,), shape, np.ones(shape, dtype=bool), SOME_CLEN, None, 1.0)
 
 
-def stacked(geometry: Geometry, shape: tuple[int, ...]) -> Geometry:
-    """Return a geometry whose modules lie below one another, as the reader lays them.
-
-    Of data [frame, module, ss, fs] a geometry names the module by a number among the `dim`
-    lines; module k is moved by k times the rows of one. Others are returned as they are.
-
-    Raises
-    ------
-    SpotmillError
-        When the rows of a frame are no multiple of a module's.
-    """
-    numbers = [[axis for axis in panel.dims if isinstance(axis, int)] for panel in geometry.panels]
-    if not any(number != numbers[0] for number in numbers) or any(len(n) != 1 for n in numbers):
-        return geometry
-    rows = max(panel.max_ss for panel in geometry.panels) + 1
-    if shape[0] % rows or max(number[0] for number in numbers) >= shape[0] // rows:
-        raise SpotmillError(
-            f"{geometry.source}: describes modules of {rows} rows, up to number "
-            f"{max(number[0] for number in numbers)}, and frames have {shape[0]} rows; "
-            "give the geometry of these frames"
-        )
-    moved = {panel.name: n[0] * rows for panel, n in zip(geometry.panels, numbers, strict=True)}
-    panels = tuple(
-        replace(
-            panel,
-            min_ss=panel.min_ss + moved[panel.name],
-            max_ss=panel.max_ss + moved[panel.name],
-            dims=("%", "ss", "fs"),
-        )
-        for panel in geometry.panels
-    )
-    regions = []
-    for region in geometry.bad_regions:
-        shift = moved.get(region.panel or "", 0) if region.axes == ("fs", "ss") else 0
-        low, high = (
-            (end[0], end[1] + shift) if shift else end for end in (region.low, region.high)
-        )
-        regions.append(replace(region, low=low, high=high))
-    return replace(geometry, panels=panels, bad_regions=tuple(regions))
-
-
 def read_mask(path: Path, good: bool = False) -> NDArray[np.bool_]:
     """Read a mask [ss, fs] from any image file; True where a pixel is live.
 
@@ -339,6 +302,10 @@ def read_mask(path: Path, good: bool = False) -> NDArray[np.bool_]:
         When the file is no image, or leaves no pixel.
     """
     with open_file(path) as file:
+        if len(file) > 1:
+            raise SpotmillError(
+                f"{path}: holds {len(file)} frames, and a mask is one; save that alone"
+            )
         values = file.read(0).image
     live = np.asarray((values != 0) == good)
     if not live.any():

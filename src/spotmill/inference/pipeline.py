@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,18 @@ from numpy.typing import NDArray
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.images_model import FrameMetadata, RawFrame
+from spotmill.inference.artefacts import apart, doubts
 from spotmill.inference.events import Event, Maker
-from spotmill.inference.plausible import outside_heap, outstanding
+from spotmill.inference.gain import in_photons
+from spotmill.inference.plausible import outside_heap
+from spotmill.inference.second_look import peaks_of
 from spotmill.inference.stated import Given
-from spotmill.inference.values import Told, tell
+from spotmill.inference.values import Profiles, Told, radius_of, tell
+from spotmill.physics.geometry import Detector
 from spotmill.physics.peak_finding import Peaks
 
 if TYPE_CHECKING:
+    from spotmill.inference.faint import Faint
     from spotmill.learning.applied import Applied
 
 TARGETS = ("hit", "peaks", "photon_energy", "camera_length")
@@ -33,6 +39,10 @@ PREFERRED = {
 STRANGE = 2.0
 # Peaks that make a hit, where it is told by them; as `hit.min_spots` is shipped.
 MIN_SPOTS = 3
+# Peaks that make a hit, though the model of hits says none, and the probability of so many.
+PLAIN_HIT, PLAIN_CHANCE = 9, 0.99
+# A hit without a single peak is one from this probability on.
+SURE_HIT = 0.9
 NO_PEAKS = Peaks(np.empty((0, 2)), np.empty(0), np.empty(0))
 
 
@@ -46,8 +56,9 @@ class Prediction:
         Of a hit.
     hit_by
         `hit` (the model of hits), `peaks` (their probabilities, where the frame is unlike
-        those that the model of hits was trained on), or `heap` (no hit after all: next to all
-        peaks lie in one small square).
+        those that the model of hits was trained on, or plain peaks contradict that model),
+        `heap` (no hit after all: next to all peaks lie in one small square), or `lattice`
+        (peaks lie on one lattice of the given cell).
     peaks : Peaks
         Their place (fs, ss) in pixels of the frame as read, photons, and probability.
     photon_energy, clen : Told
@@ -82,10 +93,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Models of hits, peaks, photon energy and camera length; only that of hits is required."""
+    """Models of hits, peaks, photon energy and camera length; only that of hits is required.
+
+    Attributes
+    ----------
+    faint
+        Who adds faint peaks to index by; None adds none.
+    """
 
     folder: Path
     models: dict[str, Applied]
+    faint: Faint | None = None
 
     @classmethod
     def load(
@@ -139,8 +157,14 @@ class Pipeline:
         """
         from spotmill.learning.encoders import View
         from spotmill.learning.frame_summary import WORDS, features, strangeness
+        from spotmill.learning.marked import mark
 
-        seen = features(event.image, event.mask)
+        event = in_photons(event)
+        marked = mark(event.image, event.mask)
+        seen = features(event.image, event.mask, marked)
+        if event.stated.sources.get("adu_per_photon") == "scatter" and event.stated.adu_per_photon:
+            # A gain that is a guess makes no frame like those of the training.
+            seen["dispersion"] += math.log10(event.stated.adu_per_photon)
         strange = {
             target: strangeness(self.models[target].training, seen)
             for target in ("hit", "peaks")
@@ -148,21 +172,45 @@ class Pipeline:
         }
         remarks = list(event.stated.remarks)
         model, view = self.models["hit"], View(event.detector)
-        probability = model.probability(event.image, event.mask, view)
+        probability = model.probability(event.image, event.mask, view, marked)
         threshold = model.calibration.threshold if model.calibration else None
         is_hit, by = probability >= (0.5 if threshold is None else threshold), "hit"
-        every = peaks = NO_PEAKS
+        every = peaks = sure = NO_PEAKS
+        count = 0
         if "peaks" in self.models:
-            every = self.models["peaks"].peaks(event.image, event.mask)
-            peaks = outstanding(every, event.image, event.mask)
+            radius = radius_of(event.detector) if event.knows_radius else None
+            centre = beam_of(event.detector) if event.knows_radius else None
+            finder = self.models["peaks"]
+            every, standing = peaks_of(finder, event.image, event.mask, marked, radius)
+            size = event.stated.pixel_size
+            doubt = doubts(standing, event.image, event.mask, centre, size)
+            count = int((~doubt.likely).sum())
+            peaks, sure = of(standing, ~doubt.certain), apart(of(standing, ~doubt.likely))
         odd, far = worst(strange["hit"])
         if far > STRANGE:
             remarks.append(
                 f"{WORDS[odd]} unlike the training frames of hits ({far:.1f} times as far off)"
             )
             if "peaks" in self.models:
-                probability, by = at_least(peaks.score, MIN_SPOTS), "peaks"
+                probability, by = at_least(sure.score, MIN_SPOTS), "peaks"
                 is_hit = probability >= 0.5
+        false = len(every.score) - count
+        if by == "hit" and is_hit and false >= MIN_SPOTS and false > count:
+            # What the model of hits took for spots is likely the same.
+            probability, by = at_least(sure.score, MIN_SPOTS), "peaks"
+            is_hit = probability >= 0.5
+            remarks.append(
+                f"{false} of {len(every.score)} peaks are single pixels, tracks, or on rings and "
+                "edges, not of a crystal"
+            )
+        elif "peaks" in self.models and is_hit and not len(peaks.score) and probability < SURE_HIT:
+            probability, is_hit, by = at_least(every.score, MIN_SPOTS), False, "peaks"
+            remarks.append("has no peaks, though the model of hits holds it for one")
+        elif by == "hit" and not is_hit and len(sure.score) >= PLAIN_HIT:
+            chance = at_least(sure.score, PLAIN_HIT)
+            if chance >= PLAIN_CHANCE:
+                probability, is_hit, by = chance, True, "peaks"
+                remarks.append(f"has {len(sure.score)} peaks, though not to the model of hits")
         if "peaks" in strange:
             odd, off = worst(strange["peaks"])
             if off > STRANGE:
@@ -176,9 +224,18 @@ class Pipeline:
                 f"{heap} of {len(every.score)} peaks lie in one small square, as of stray light "
                 "or a cosmic ray, not of a crystal"
             )
-        told = {}
+        if self.faint is not None:
+            chosen = self.faint.choose(event, marked, peaks)
+            peaks = chosen.peaks
+            if chosen.remark:
+                remarks.append(chosen.remark)
+            if chosen.lattice is not None and not is_hit:
+                is_hit, by = True, "lattice"
+                probability = 1 / (1 + math.exp(-chosen.lattice.log_odds))
+        told: dict[str, Told] = {}
+        profiles: Profiles = {}
         for target in ("photon_energy", "camera_length"):
-            told[target] = tell(self.models.get(target), event, seen)
+            told[target] = tell(self.models.get(target), event, seen, profiles)
             if told[target].remark:
                 remarks.append(f"{target.replace('_', ' ')}: {told[target].remark}")
         return Prediction(
@@ -238,6 +295,21 @@ class Pipeline:
         return Found(said.peaks, said.photon_energy.value, said.clen.value, said)
 
 
+def of(peaks: Peaks, rows: NDArray[np.bool_]) -> Peaks:
+    """Return some of the peaks."""
+    return Peaks(*(column[rows] for column in peaks))
+
+
+def beam_of(detector: Detector) -> tuple[float, float] | None:
+    """Return where the beam meets a detector of one panel (fs, ss); None of several panels."""
+    if len(detector.panels) != 1:
+        return None
+    panel = detector.panels[0]
+    axes = np.stack([panel.fs[:2], panel.ss[:2]], axis=1)
+    fs, ss = np.linalg.solve(axes, -panel.corner[:2])
+    return float(fs + panel.min_fs), float(ss + panel.min_ss)
+
+
 def worst(strange: dict[str, float]) -> tuple[str, float]:
     """Return the feature in which a frame is strangest, and how much."""
     name = max(strange, key=strange.__getitem__)
@@ -262,13 +334,20 @@ def choose(folder: Path, tasks: Sequence[str] | None) -> dict[str, str]:
     SpotmillError
         When there is none of hits, one that is asked for is missing, or it is not clear which.
     """
-    from spotmill.learning.store import CARD, load_card
+    from spotmill.learning.store import CARD, WEIGHTS, load_card
 
     if not folder.is_dir():
         raise SpotmillError(f"{folder}: is no folder of models; give results/models of a run")
     names = list(tasks or ()) or sorted(
         place.parent.name for place in folder.glob(f"*/{CARD}") if place.is_file()
     )
+    if not tasks:
+        for place in sorted(folder.glob(f"*/{WEIGHTS}")):
+            if place.parent.name not in names:
+                raise SpotmillError(
+                    f"{place.parent}: has weights but no {CARD}; train the model again, or name "
+                    "those to use with --tasks"
+                )
     by_target: dict[str, list[str]] = {}
     for name in names:
         target = str(load_card(folder / name)["target"])

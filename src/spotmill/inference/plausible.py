@@ -10,29 +10,102 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from spotmill.physics.peak_finding import Peaks
+from spotmill.physics.peak_finding import Peaks, ring_statistics
 
 # Pixels (rows and columns) of the ring around a peak, and how many of it must be live.
 INNER, OUTER, FEWEST = 4, 6, 16
 # Standard deviations by which the 3 x 3 pixels of a peak stand out of that ring.
 LEAST_DEVIANCE = 3.0
-# Pixels of the ring above its median by more hold another spot.
+# A ring about the beam is narrow where it outshines its surroundings by this factor: of its many
+# pixels, all candidates, the brightest stand out by 3 standard deviations without being spots.
+NARROW, LEAST_ON_RING = 1.3, 5.0
+# Standard deviations of counting by which it does; of frames of more pixels every other row and
+# column tells.
+RING_SIGMAS, FEW_PIXELS = 4.0, 2_000_000
+# Pixels of the ring off its median by more belong to another spot, or lie in a shadow.
 CLIP_SIGMAS = 3.0
+# A quarter of the ring has so many live pixels, and its median (whose variance is pi/2 that of a
+# mean) is off another's by so many standard deviations where the ring lies across an edge.
+FEWEST_OF_QUARTER, EDGE_SIGMAS = 8, 5.0
 # Edge of the square in which a heap lies: pixels, and share of the detector's longer side.
 HEAP, HEAP_SHARE = 128, 0.125
 FEWEST_IN_HEAP = 5
 
 
-def outstanding(peaks: Peaks, image: NDArray[Any], mask: NDArray[np.bool_]) -> Peaks:
+def outstanding(
+    peaks: Peaks,
+    image: NDArray[Any],
+    mask: NDArray[np.bool_],
+    radius: NDArray[np.floating] | None = None,
+) -> Peaks:
     """Return the peaks that stand out of the pixels around them, not of the block alone.
 
     The ring around a peak gives the background, its brightest pixels left out; a peak without
-    enough live pixels around it is kept.
+    enough live pixels around it is kept. Where the distance of pixels from the beam is known
+    (`radius` [ss, fs] in pixels, NaN where there is no panel), it must also stand out of rings
+    about the beam that are as narrow as itself, such as those of ice.
     """
     at = np.floor(peaks.place).astype(np.int64)
-    deviance = _deviance(image, mask, at[:, 1], at[:, 0], CLIP_SIGMAS)
-    take = deviance >= LEAST_DEVIANCE
+    if not len(at):
+        return peaks
+    rings = np.ones(len(at)) if radius is None else narrow_rings(image, mask, radius, at)
+    stands_out = _deviance(image, mask, at[:, 1], at[:, 0], rings, CLIP_SIGMAS)
+    take = stands_out >= np.where(rings > NARROW, LEAST_ON_RING, LEAST_DEVIANCE)
     return Peaks(peaks.place[take], peaks.intensity[take], peaks.score[take])
+
+
+def narrow_rings(
+    image: NDArray[Any],
+    mask: NDArray[np.bool_],
+    radius: NDArray[np.floating],
+    at: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return by what factor rings about the beam outshine their surroundings at places (fs, ss).
+
+    At least 1. The surroundings are what the square ring around a peak sees of them.
+    """
+    known, ring = _rings(radius)
+    some = _every(image.size)
+    live = mask[some] & known
+    mean, _ = ring_statistics(np.ascontiguousarray(image[some]), live, ring)
+    pixels = np.bincount(ring[live], minlength=len(mean))
+    steps = np.arange(-OUTER, OUTER + 1)
+    weight = np.where(abs(steps) < INNER, 2 * (OUTER - INNER + 1), 2 * OUTER + 1).astype(float)
+    around = np.convolve(np.pad(mean, OUTER, mode="edge"), weight / weight.sum(), mode="valid")
+    plain = (mean - around) * pixels > RING_SIGMAS * np.sqrt(around * pixels)
+    factor = np.where(plain, mean / np.maximum(around, 1e-12), 1.0)
+    own = np.nan_to_num(radius[at[:, 1], at[:, 0]]).astype(np.int64)
+    return np.asarray(factor[np.minimum(own, len(factor) - 1)])
+
+
+# The last radius, whose rings wait for the frames that follow: one object a detector.
+_kept: list[tuple[NDArray[np.floating], NDArray[np.bool_], NDArray[np.int32]]] = []
+
+
+def _every(pixels: int) -> tuple[slice, slice]:
+    """Return which rows and columns tell of the rings of a frame."""
+    step = 1 if pixels <= FEW_PIXELS else 2
+    return np.s_[::step, ::step]
+
+
+def _rings(radius: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+    """Return which of these pixels have a ring, and the number of each one's ring."""
+    for before, known, ring in _kept:
+        if before is radius:
+            return known, ring
+    some = radius[_every(radius.size)]
+    known = np.isfinite(some)
+    ring = np.where(known, some, 0).astype(np.int32)
+    _kept[:] = [(radius, known, ring)]
+    return known, ring
+
+
+def background_around(
+    image: NDArray[Any], mask: NDArray[np.bool_], place: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the photons a pixel around places (fs, ss), 0 where no pixel is live."""
+    at = np.floor(place).astype(np.int64)
+    return np.asarray(_levels(image, mask, at[:, 1], at[:, 0], CLIP_SIGMAS)[0])
 
 
 def outside_heap(all_peaks: Peaks, kept: Peaks, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -53,36 +126,88 @@ def outside_heap(all_peaks: Peaks, kept: Peaks, shape: tuple[int, ...]) -> tuple
     return most, int((abs(kept.place - place[best]) > reach).any(1).sum())
 
 
-@njit(cache=True)
-def _deviance(image: Any, mask: Any, rows: Any, columns: Any, sigmas: float) -> Any:
+@njit(cache=True, nogil=True)
+def _levels(image: Any, mask: Any, rows: Any, columns: Any, sigmas: float) -> Any:
+    """Return the background of places, and the live pixels that it is taken from."""
+    levels, pixels = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
+    ring = np.empty((4, (2 * OUTER + 1) ** 2))
+    for k in range(len(rows)):
+        around = surroundings(image, mask, rows[k], columns[k], INNER, OUTER, ring)
+        pixels[k] = len(around)
+        if len(around) == 0:
+            continue
+        middle = np.median(around)
+        reach = sigmas * np.sqrt(middle + 1.0)
+        total, count = 0.5, 0
+        for value in around:
+            if abs(value - middle) <= reach:
+                total += value
+                count += 1
+        levels[k] = total / max(count, 1)
+    return levels, pixels
+
+
+@njit(cache=True, nogil=True)
+def _deviance(image: Any, mask: Any, rows: Any, columns: Any, rings: Any, sigmas: float) -> Any:
     """Return by how many standard deviations 3 x 3 pixels exceed the ring around them."""
     found = np.full(len(rows), np.inf)
-    ring = np.empty((2 * OUTER + 1) ** 2)
+    levels, pixels = _levels(image, mask, rows, columns, sigmas)
     for k in range(len(rows)):
-        photons, near, around = 0.0, 0, 0
-        for i in range(max(rows[k] - OUTER, 0), min(rows[k] + OUTER + 1, image.shape[0])):
-            for j in range(max(columns[k] - OUTER, 0), min(columns[k] + OUTER + 1, image.shape[1])):
-                if not mask[i, j]:
-                    continue
-                apart = max(abs(i - rows[k]), abs(j - columns[k]))
-                if apart <= 1:
+        photons, near = 0.0, 0
+        for i in range(max(rows[k] - 1, 0), min(rows[k] + 2, image.shape[0])):
+            for j in range(max(columns[k] - 1, 0), min(columns[k] + 2, image.shape[1])):
+                if mask[i, j]:
                     photons += image[i, j]
                     near += 1
-                elif apart >= INNER:
-                    ring[around] = image[i, j]
-                    around += 1
-        if around < FEWEST or near == 0:
-            continue
-        middle = np.median(ring[:around])
-        limit = middle + sigmas * np.sqrt(middle + 1.0)
-        total, count = 0.5, 0
-        for n in range(around):
-            if ring[n] <= limit:
-                total += ring[n]
-                count += 1
-        mean = total / count * near
-        if photons <= mean:
-            found[k] = 0.0
-        else:
-            found[k] = np.sqrt(2.0 * (photons * np.log(photons / mean) - photons + mean))
+        if pixels[k] >= FEWEST and near > 0:
+            found[k] = deviance(photons, levels[k] * rings[k] * near)
     return found
+
+
+@njit(cache=True, nogil=True)
+def deviance(photons: float, mean: float) -> float:
+    """Return by how many standard deviations a count exceeds its mean; 0 where it does not."""
+    if photons <= mean:
+        return 0.0
+    return float(np.sqrt(2.0 * (photons * np.log(photons / mean) - photons + mean)))
+
+
+@njit(cache=True, nogil=True)
+def surroundings(
+    image: Any, mask: Any, row: int, column: int, inner: int, outer: int, ring: Any
+) -> Any:
+    """Return the live pixels of the square ring around a pixel that tell its background.
+
+    They are all of them; or, where its quarters differ by more than counting allows, as at the
+    edge of a shadow, those of the brightest quarter. `ring` [4, n] is room to work in.
+    """
+    counts = np.zeros(4, np.int64)
+    for i in range(max(row - outer, 0), min(row + outer + 1, image.shape[0])):
+        for j in range(max(column - outer, 0), min(column + outer + 1, image.shape[1])):
+            if not mask[i, j] or max(abs(i - row), abs(j - column)) < inner:
+                continue
+            # Quarters between the diagonals: above, below, left and right.
+            if abs(i - row) > abs(j - column):
+                quarter = 0 if i < row else 1
+            else:
+                quarter = 2 if j < column else 3
+            ring[quarter, counts[quarter]] = image[i, j]
+            counts[quarter] += 1
+    low, high, brightest = np.inf, -1.0, -1
+    for quarter in range(4):
+        if counts[quarter] < FEWEST_OF_QUARTER:
+            continue
+        middle = np.median(ring[quarter, : counts[quarter]])
+        low = min(low, middle)
+        if middle > high:
+            high, brightest = middle, quarter
+    if brightest >= 0 and high - low > EDGE_SIGMAS * np.sqrt(
+        1.57 * (high + low + 0.5) / counts[brightest]
+    ):
+        return ring[brightest, : counts[brightest]].copy()
+    every = np.empty(counts.sum())
+    first = 0
+    for quarter in range(4):
+        every[first : first + counts[quarter]] = ring[quarter, : counts[quarter]]
+        first += counts[quarter]
+    return every

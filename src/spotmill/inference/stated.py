@@ -4,7 +4,6 @@ A value given by hand is trusted most, then the geometry file (its number, or th
 place in the data file that it names), then what the data file says by itself.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -30,6 +29,8 @@ UNITS = {
     "saturation": "counts",
     "adu_per_photon": "counts",
 }
+# Pixels from the first one: the beam may pass beside the detector.
+FARTHEST = 1e6
 # Sources that differ by more contradict one another.
 TOLERANCE = 0.01
 
@@ -74,8 +75,13 @@ class Given:
                     f"--{flag}: {value!r} is not above 0 and at most {most:g} {UNITS[name]}; "
                     "correct it"
                 )
-        if self.beam_centre is not None and not all(map(math.isfinite, self.beam_centre)):
-            raise SpotmillError(f"--beam-centre: {self.beam_centre} are no pixels; correct it")
+        if self.beam_centre is not None and not all(
+            abs(place) <= FARTHEST for place in self.beam_centre
+        ):
+            raise SpotmillError(
+                f"--beam-centre: {self.beam_centre} is no place on or near a detector; give fs and "
+                "ss in pixels"
+            )
 
 
 @dataclass(frozen=True)
@@ -179,11 +185,16 @@ def _located(
     quantity: Quantity, frame: RawFrame, remarks: list[str], convert: Callable[[float], float]
 ) -> float | None:
     """Return the number at the place in the data file that a geometry names."""
-    place = str(quantity.location)
     if not h5py.is_hdf5(frame.path):
         return None
+    name = frame.event_id
     try:
-        value = read_number(frame.path, place, frame.event)
+        place = name.place(str(quantity.location))
+    except ValueError as error:
+        remarks.append(str(error))
+        return None
+    try:
+        value = read_number(frame.path, place, name.numbers)
         return None if value is None else convert(value * quantity.scale)
     except SpotmillError as error:
         remarks.append(str(error))
@@ -191,17 +202,23 @@ def _located(
 
 
 @lru_cache(maxsize=4096)
-def read_number(path: Path, place: str, event: int) -> float | None:
-    """Return the number of a frame at a place in an HDF5 file; None where there is none."""
+def read_number(path: Path, place: str, numbers: tuple[int, ...]) -> float | None:
+    """Return the number of an event at a place in an HDF5 file; None where there is none.
+
+    Parameters
+    ----------
+    numbers
+        Of the event: the axes that are longer than 1 take one after the other, as in CrystFEL.
+    """
     with damage(path, f"{place} "), h5py.File(path, "r") as file:
         item = file.get(place)
         if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iuf" or not item.size:
             return None
-        if item.size == 1:
-            return float(np.asarray(item[()]).ravel()[0])
-        if event < item.shape[0]:
-            return float(np.asarray(item[event]).ravel()[0])
-    return None
+        left = iter(numbers)
+        index = tuple(0 if size == 1 else next(left, size) for size in item.shape)
+        if any(number >= size for number, size in zip(index, item.shape, strict=True)):
+            return None
+        return float(item[index])
 
 
 def _differ(one: Any, other: Any) -> bool:

@@ -3,7 +3,8 @@
 import csv
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ SCHEMA = pa.schema(
     [
         _field("file", pa.string(), "", "as it was named"),
         _field("event", pa.int64(), "", "number of the frame within its file, from 0"),
+        _field("event_id", pa.string(), "", "its name in CrystFEL's form, //3 or tag-3//"),
         _field("probability", pa.float64(), "", "of a hit"),
         _field("is_hit", pa.bool_(), "", "whether the frame is said to be a hit"),
-        _field("hit_by", pa.string(), "", "hit: its own model; peaks: three of them; heap: none"),
+        _field("hit_by", pa.string(), "", "hit: its model; peaks: three; heap: none; lattice"),
         _field("n_peaks", pa.int32(), "", "peaks above the threshold"),
         _field("photon_energy", pa.float64(), "eV", "as the frame tells; NaN where it cannot"),
         _field("photon_energy_sigma", pa.float64(), "eV", "standard deviation"),
@@ -40,6 +42,8 @@ SCHEMA = pa.schema(
         _field("background", pa.float64(), "photons", "a live pixel, spots left out"),
         _field("saturated", pa.int64(), "pixel", "live pixels at or above saturation"),
         _field("out_of_distribution", pa.float64(), "", "1: as far off as any training frame"),
+        _field("time", pa.timestamp("ms", "UTC"), "", "of the frame, or when its file was written"),
+        _field("time_by", pa.string(), "", "frame: its file says so; file: when that was written"),
         _field("remark", pa.string(), "", "what to know of the frame"),
     ]
 )
@@ -51,6 +55,7 @@ def row_of(event: Event, said: Prediction) -> dict[str, Any]:
     return {
         "file": str(event.path),
         "event": event.event,
+        "event_id": event.event_id or f"//{event.event}",
         "probability": said.probability,
         "is_hit": said.is_hit,
         "hit_by": said.hit_by,
@@ -66,8 +71,20 @@ def row_of(event: Event, said: Prediction) -> dict[str, Any]:
         "background": said.background,
         "saturated": event.saturated,
         "out_of_distribution": said.out_of_distribution,
+        **time_of(event),
         "remark": "; ".join(said.remarks),
     }
+
+
+def time_of(event: Event) -> dict[str, Any]:
+    """Return when a frame was taken, as its file declares it, or when that was last written."""
+    seconds, by = event.time, "frame"
+    if seconds is None:
+        with suppress(OSError):
+            seconds, by = event.path.stat().st_mtime, "file"
+    if seconds is None:
+        return {"time": None, "time_by": ""}
+    return {"time": datetime.fromtimestamp(round(seconds, 3), UTC), "time_by": by}
 
 
 class Tables:
@@ -83,7 +100,7 @@ class Tables:
         """Write the row of a frame, and name it among the hits if it is one."""
         row = row_of(event, said)
         self._waiting.append(row)
-        self._csv.writerow([_shown(row[name]) for name in SCHEMA.names])
+        self._csv.writerow([shown(row[name]) for name in SCHEMA.names])
         if said.is_hit:
             self._hits.write(f"{event.name}\n")
         if len(self._waiting) >= ROWS_AT_ONCE:
@@ -97,12 +114,12 @@ class Tables:
 
 
 @contextmanager
-def open_tables(folder: Path) -> Iterator[Tables]:
+def open_tables(folder: Path, hits_name: str = "hits.lst") -> Iterator[Tables]:
     """Yield tables that come into being, whole, when the block ends."""
     with ExitStack() as stack:
         parquet, text, hits = (
             stack.enter_context(atomic(folder / name))
-            for name in ("predictions.parquet", "predictions.csv", "hits.lst")
+            for name in ("predictions.parquet", "predictions.csv", hits_name)
         )
         tables = Tables(
             stack.enter_context(pq.ParquetWriter(parquet, SCHEMA, write_page_checksum=True)),
@@ -113,9 +130,12 @@ def open_tables(folder: Path) -> Iterator[Tables]:
         tables.flush()
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as the CSV has it."""
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03d}Z"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

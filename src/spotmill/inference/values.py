@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,10 +47,21 @@ class Told:
     remark: str = ""
 
 
-def tell(model: Applied | None, event: Event, seen: Mapping[str, float]) -> Told:
+# Radial profiles of one frame, by how they were made.
+Profiles = dict[tuple[Any, ...], NDArray[np.float64]]
+
+
+def tell(
+    model: Applied | None, event: Event, seen: Mapping[str, float], profiles: Profiles | None = None
+) -> Told:
     """Return what a model says of a frame, or NaN and why.
 
-    `seen` is what the frame is like (`learning.frame_summary.features`).
+    Parameters
+    ----------
+    seen
+        What the frame is like (`learning.frame_summary.features`).
+    profiles
+        Of the frame, as far as other models have made them; takes those made here.
     """
     from spotmill.learning.frame_summary import strangeness
 
@@ -71,7 +82,12 @@ def tell(model: Applied | None, event: Event, seen: Mapping[str, float]) -> Told
     as_there = {**seen, "background": seen["background"] - math.log10(larger)}
     if strangeness(model.training, as_there)["background"] > STRANGE:
         return Told(remark="its background is not of the brightness that the model knows")
-    profile = model.profile(event.image, event.mask, bins_of(model, event.detector), larger)
+    profiles = {} if profiles is None else profiles
+    kind = (*model.profile_kind, larger)
+    if kind not in profiles:
+        bins = bins_of(model, event.detector)
+        profiles[kind] = model.profile(event.image, event.mask, bins, larger)
+    profile = profiles[kind]
     if model.misfit(profile) > WORST_FIT:
         return Told(remark="its radial profile is of no background that the model knows")
     value, sigma = model.value(profile)

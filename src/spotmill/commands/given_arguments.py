@@ -1,0 +1,73 @@
+"""Arguments of commands that put models to frames: which models, and what is known of frames."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from spotmill.commands.arguments import whole
+from spotmill.errors import SpotmillError
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which models to use, and where they run."""
+    parser.add_argument("--models", type=Path, required=True, help="folder of trained models")
+    parser.add_argument("--tasks", nargs="+", help="names of the models to use, one a target")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default cpu")
+    parser.add_argument(
+        "--threads", type=whole("--threads", 1, 1024), default=1, help="processor cores (default 1)"
+    )
+
+
+def add_given_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what a user may know of frames beforehand."""
+    parser.add_argument("--geometry", type=Path, help="CrystFEL geometry file of the frames")
+    parser.add_argument("--mask", type=Path, help="image file; pixels that are not 0 are bad")
+    parser.add_argument("--mask-good", action="store_true", help="in the mask, 0 is bad instead")
+    parser.add_argument("--data", help="place of the frames in HDF5 files, if unusual")
+    energy = parser.add_mutually_exclusive_group()
+    energy.add_argument("--photon-energy", type=float, help="eV")
+    energy.add_argument("--wavelength", type=float, help="angstrom")
+    parser.add_argument("--clen", type=float, help="camera length, m (coffset is added)")
+    parser.add_argument("--pixel-size", type=float, help="m")
+    parser.add_argument(
+        "--beam-centre", nargs=2, type=float, metavar=("FS", "SS"), help="of the beam, pixels"
+    )
+    parser.add_argument("--saturation", type=float, help="counts from which a pixel is saturated")
+    parser.add_argument("--adu-per-photon", type=float, help="counts of one photon (default 1)")
+
+
+def given_by(args: argparse.Namespace) -> Any:
+    """Return what the arguments say of all frames (`inference.stated.Given`).
+
+    Raises
+    ------
+    SpotmillError
+        When a value cannot be true, or geometry or mask cannot be read.
+    """
+    import numpy as np
+
+    from spotmill.formats.geom import read_geometry
+    from spotmill.inference.events import read_mask
+    from spotmill.inference.stated import Given
+    from spotmill.physics.units import photon_energy_from_wavelength
+
+    if args.mask_good and args.mask is None:
+        raise SpotmillError("--mask-good: goes with --mask; give that, too")
+    energy = args.photon_energy
+    if args.wavelength is not None:
+        energy = photon_energy_from_wavelength(args.wavelength)
+    mask = None
+    if args.mask is not None:
+        mask = read_mask(args.mask, args.mask_good)
+    return Given(
+        photon_energy=energy,
+        clen=args.clen,
+        pixel_size=args.pixel_size,
+        beam_centre=None if args.beam_centre is None else tuple(args.beam_centre),
+        saturation=args.saturation,
+        adu_per_photon=args.adu_per_photon,
+        geometry=None if args.geometry is None else read_geometry(args.geometry),
+        mask=None if mask is None else np.asarray(mask),
+        mask_source=str(args.mask or ""),
+        data=args.data,
+    )

@@ -1,0 +1,128 @@
+"""Spots wider and brighter than any of the training, found by looking at the frame from afar.
+
+A model of peaks knows the widths and brightnesses of the spots that it was trained on. What an
+image plate or a long exposure shows is often neither, and is refused however plain it is. Where a
+frame has such spots, it is looked at again, dimmed and with pixels summed, until they look as
+those of the training do. To dim a frame lessens its noise by more than its light, as counted
+photons have it, so that what stands out of a dimmed frame stands out of the frame the more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from spotmill.inference.plausible import deviance, outstanding, surroundings
+from spotmill.physics.peak_finding import Peaks
+from spotmill.physics.peak_scoring import pairs_within
+
+if TYPE_CHECKING:
+    from spotmill.learning.applied import Applied
+    from spotmill.learning.marked import Marked
+
+# (edge of the squares that are summed, factor by which the frame is dimmed), in order.
+LOOKS = ((1, 4), (1, 16), (2, 1), (2, 4), (2, 16), (4, 16))
+# Refused spots from which on it is worth it.
+FEWEST = 3
+# A plain spot: standard deviations of its 5 x 5 pixels, and photons beyond 3 x 3 over those within.
+LEAST_DEVIANCE, LEAST_WIDTH = 8.0, 0.25
+# Rows and columns of the ring around a spot whose middle is its background.
+INNER, OUTER, FEWEST_AROUND = 7, 9, 32
+# Pixels between peaks that are one.
+SAME = 3.0
+LARGEST = 2**31 - 1
+
+
+def peaks_of(
+    model: Applied,
+    image: NDArray[np.int32],
+    mask: NDArray[np.bool_],
+    marked: Marked | None = None,
+    radius: NDArray[np.floating] | None = None,
+) -> tuple[Peaks, Peaks]:
+    """Return all peaks of a frame, and those that stand out of their surroundings.
+
+    `marked` is the same frame with its dead pixels marked, where it is at hand; `radius`
+    [ss, fs] is in pixels from the beam, where that is known.
+    """
+    seen = model.candidates(image, mask, marked)
+    every = model.accepted(seen)
+    kept = outstanding(every, image, mask, radius if len(every.score) >= FEWEST else None)
+    refused = seen.place[model.refused(seen)]
+    plain = refused[_is_plain(refused, image, mask)]
+    for edge, dimmed in LOOKS:
+        plain = plain[~_beside(plain, kept.place)]
+        if len(plain) < FEWEST:
+            break
+        photons, live = _from_afar(image, mask, edge, dimmed)
+        found = outstanding(model.peaks(photons, live), photons, live)
+        new = Peaks(found.place * edge, found.intensity * dimmed, found.score)
+        take = ~_beside(new.place, kept.place) & _beside(new.place, plain)
+        new = outstanding(Peaks(*(column[take] for column in new)), image, mask, radius)
+        every, kept = _joined(every, new), _joined(kept, new)
+    return every, kept
+
+
+def _joined(first: Peaks, second: Peaks) -> Peaks:
+    return Peaks(*(np.concatenate(columns) for columns in zip(first, second, strict=True)))
+
+
+def _beside(place: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which places [n, 2] have one of others near by."""
+    near = np.zeros(len(place), dtype=bool)
+    near[pairs_within(place, others, SAME)[0]] = True
+    return near
+
+
+def _is_plain(
+    place: NDArray[np.float64], image: NDArray[np.int32], mask: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return which places are spots beyond doubt, and wide ones."""
+    at = np.floor(place).astype(np.int64)
+    stands_out, width = _measured(image, mask, at[:, 1], at[:, 0])
+    return np.asarray((stands_out >= LEAST_DEVIANCE) & (width >= LEAST_WIDTH))
+
+
+def _from_afar(
+    image: NDArray[np.int32], mask: NDArray[np.bool_], edge: int, dimmed: int
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return a frame summed and dimmed; squares with a dead pixel are dead."""
+    if edge == 1:
+        return np.asarray((image + dimmed // 2) // dimmed, dtype=np.int32), mask
+    beyond = [(0, -side % edge) for side in image.shape]
+    rows, columns = (-(-side // edge) for side in image.shape)
+    squares = (rows, edge, columns, edge)
+    total = np.pad(image, beyond).reshape(squares).sum((1, 3), dtype=np.int64)
+    live = np.asarray(np.pad(mask, beyond).reshape(squares).all((1, 3)))
+    return np.minimum((total + dimmed // 2) // dimmed, LARGEST).astype(np.int32), live
+
+
+@njit(cache=True, nogil=True)
+def _measured(image: Any, mask: Any, rows: Any, columns: Any) -> Any:
+    """Return the deviance of 5 x 5 pixels from the ring around, and their width, of places."""
+    deviances, width = np.zeros(len(rows)), np.zeros(len(rows))
+    ring = np.empty((4, (2 * OUTER + 1) ** 2))
+    for k in range(len(rows)):
+        near, wide, near_live, wide_live = 0.0, 0.0, 0, 0
+        for i in range(max(rows[k] - 2, 0), min(rows[k] + 3, image.shape[0])):
+            for j in range(max(columns[k] - 2, 0), min(columns[k] + 3, image.shape[1])):
+                if not mask[i, j]:
+                    continue
+                if max(abs(i - rows[k]), abs(j - columns[k])) <= 1:
+                    near += image[i, j]
+                    near_live += 1
+                else:
+                    wide += image[i, j]
+                    wide_live += 1
+        around = surroundings(image, mask, rows[k], columns[k], INNER, OUTER, ring)
+        if len(around) < FEWEST_AROUND:
+            continue
+        level = np.median(around) + 0.05
+        deviances[k] = deviance(near + wide, level * (near_live + wide_live))
+        within = near - level * near_live
+        if within > 0:
+            width[k] = (wide - level * wide_live) / within
+    return deviances, width
