@@ -20,6 +20,9 @@ def is_streamed(path: Path) -> bool:
 
     It stays so marked where the writer was killed.
     """
+    # A pipe that a link names would be waited for.
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as handle:
             start = handle.read(FLAGS + 1)
