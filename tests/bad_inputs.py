@@ -97,6 +97,8 @@ UNREADY: dict[str, dict[str, Any]] = {
     },
     "crate": {"config": CONFIG, "output": "new/ro-crate-metadata.json"},
     "diff": {},
+    "watch": {"": "overlay/A", "models": "models", "geometry": "sim.geom", "output": "new"},
+    "monitor": {"": "predictions.parquet", "output": "new"},
     "map": {"manifest": "manifest/A.parquet", "geometry": "A.geom", "output": "new.parquet"},
 }
 

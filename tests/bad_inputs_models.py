@@ -186,7 +186,8 @@ MODELS = [
     *(
         bad("predict", name, says, spoil, **changes)
         for name, says, spoil, changes in [
-            ("no model", "models: holds no model of hits", lost(CARD), {}),
+            ("no card", "models/hit: has weights but no model.json", lost(CARD), {}),
+            ("no model", "overlay: holds no model of hits", None, {"models": "overlay"}),
             ("missing weights", f"{WEIGHTS}: no such file", lost(WEIGHTS), {}),
             ("pickle as weights", f"{WEIGHTS}: does not hold", put(WEIGHTS, b"\x80\x02cos\n."), {}),
             ("no image", f"{OVERLAY}: is not a whole HDF5 file", put(OVERLAY, "hello"), {}),
@@ -196,6 +197,24 @@ MODELS = [
             ("negative gain", "--adu-per-photon: -1.0 is not", None, {"adu_per_photon": -1}),
             ("camera length in mm", "clen: 150.0 .* metres", None, {"clen": 150}),
             ("geometry of others", "describes frames of", replaced("sim.geom", "127", "99"), {}),
+        ]
+    ),
+    *(
+        bad("watch", name, says, None, **changes)
+        for name, says, changes in [
+            ("absent folder", "gone", {"": "gone"}),
+            ("file as a folder", "p00000.h5", {"": "overlay/A/p00000.h5"}),
+            ("no models", "gone: is no folder of models", {"models": "gone"}),
+            ("negative gain", "--adu-per-photon: -1.0 is not", {"adu_per_photon": -1}),
+            ("never looking", "--every", {"every": 0}),
+        ]
+    ),
+    *(
+        bad("monitor", name, says, spoil, **changes)
+        for name, says, spoil, changes in [
+            ("absent table", "predictions.parquet", None, {}),
+            ("table of frames", "manifest/A.parquet", None, {"": "manifest/A.parquet"}),
+            ("words as a table", "t.parquet", put("t.parquet", "hello"), {"": "t.parquet"}),
         ]
     ),
     *(
