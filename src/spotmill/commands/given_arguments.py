@@ -1,6 +1,7 @@
 """Arguments of commands that put models to frames: which models, and what is known of frames."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,40 @@ from spotmill.errors import SpotmillError
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add which models to use, and where they run."""
+    """Add which models to use, where they run, and what they give besides tables."""
     parser.add_argument("--models", type=Path, required=True, help="folder of trained models")
     parser.add_argument("--tasks", nargs="+", help="names of the models to use, one a target")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default cpu")
     parser.add_argument(
         "--threads", type=whole("--threads", 1, 1024), default=1, help="processor cores (default 1)"
     )
+    parser.add_argument(
+        "--cell", type=Path, help="CrystFEL cell file: also the faint peaks that lie on its lattice"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=whole("--pictures", 0, 100_000),
+        default=0,
+        metavar="N",
+        help="draw the first N hits, peaks circled",
+    )
+
+
+def pipeline_of(args: argparse.Namespace) -> Any:
+    """Return the models that the arguments name (`inference.pipeline.Pipeline`).
+
+    Raises
+    ------
+    SpotmillError
+        When a model or the cell cannot be read.
+    """
+    from spotmill.inference.faint import Faint
+    from spotmill.inference.pipeline import Pipeline
+
+    pipeline = Pipeline.load(args.models, args.device, args.tasks)
+    if args.cell is None:
+        return pipeline
+    return replace(pipeline, faint=Faint.of_cell(args.cell))
 
 
 def add_given_arguments(parser: argparse.ArgumentParser) -> None:

@@ -27,12 +27,15 @@ import logging
 import shlex
 import sys
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from spotmill.commands.arguments import whole
-from spotmill.commands.given_arguments import add_given_arguments, add_model_arguments, given_by
+from spotmill.commands.given_arguments import (
+    add_given_arguments,
+    add_model_arguments,
+    given_by,
+    pipeline_of,
+)
 from spotmill.errors import SpotmillError
 
 SOME_FAILED = 3
@@ -52,28 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     add_model_arguments(parser)
     add_given_arguments(parser)
-    parser.add_argument(
-        "--cell", type=Path, help="CrystFEL cell file: also the faint peaks that lie on its lattice"
-    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
     parser.add_argument(
         "--write-frames",
         action="store_true",
         help="copy the images of hits into hits.cxi, for CrystFEL",
     )
-    parser.add_argument(
-        "--pictures",
-        type=whole("--pictures", 0, 100_000),
-        default=0,
-        metavar="N",
-        help="draw the first N hits, peaks circled",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run `spotmill predict`; return 0, or 3 where some frames could not be read."""
-    from spotmill.inference.faint import Faint
-    from spotmill.inference.pipeline import Pipeline
     from spotmill.learning.training import use_threads
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -81,9 +72,7 @@ def run(args: argparse.Namespace) -> int:
     use_threads(1)
     check_folder(args.output)
     given = given_by(args)
-    pipeline = Pipeline.load(args.models, args.device, args.tasks)
-    if args.cell is not None:
-        pipeline = replace(pipeline, faint=Faint.of_cell(args.cell))
+    pipeline = pipeline_of(args)
     if not args.json:
         print("\n".join(introduced(pipeline)))
     summary = predict(args, pipeline, given)

@@ -22,13 +22,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from spotmill.commands.arguments import whole
-from spotmill.commands.given_arguments import add_given_arguments, add_model_arguments, given_by
+from spotmill.commands.given_arguments import (
+    add_given_arguments,
+    add_model_arguments,
+    given_by,
+    pipeline_of,
+)
 from spotmill.errors import SpotmillError
 
 SOME_FAILED = 3
@@ -41,9 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
     add_model_arguments(parser)
     add_given_arguments(parser)
-    parser.add_argument(
-        "--cell", type=Path, help="CrystFEL cell file: also the faint peaks that lie on its lattice"
-    )
     parser.add_argument(
         "--every",
         type=seconds("--every", 0.05, 3600),
@@ -64,13 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_drift_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON at the end")
-    parser.add_argument(
-        "--pictures",
-        type=whole("--pictures", 0, 100_000),
-        default=0,
-        metavar="N",
-        help="draw the first N hits, peaks circled",
-    )
 
 
 def add_drift_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,10 +109,8 @@ def run(args: argparse.Namespace) -> int:
     # A reader that locks files would keep the detector from writing on; HDF5 reads this when it
     # is loaded.
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
-    from spotmill.inference.faint import Faint
     from spotmill.inference.ledger import Ledger
     from spotmill.inference.monitor import Monitor
-    from spotmill.inference.pipeline import Pipeline
     from spotmill.inference.published import Published
     from spotmill.inference.watch_work import Plan
     from spotmill.inference.watching import Watcher
@@ -132,9 +124,7 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     with until_signal(stop), ExitStack() as stack:
         given = given_by(args)
-        pipeline = Pipeline.load(args.models, args.device, args.tasks)
-        if args.cell is not None:
-            pipeline = replace(pipeline, faint=Faint.of_cell(args.cell))
+        pipeline = pipeline_of(args)
         ledger = stack.enter_context(Ledger.open(output, settings(args, folder, pipeline)))
         published = Published(output, ledger)
         stack.callback(published.close)

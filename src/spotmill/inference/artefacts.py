@@ -96,7 +96,7 @@ def apart(peaks: Peaks) -> Peaks:
     group = connected_components(links, directed=False)[1]
     order = np.lexsort((-peaks.score, group))
     first = order[np.unique(group[order], return_index=True)[1]]
-    return Peaks(peaks.place[first], peaks.intensity[first], peaks.score[first])
+    return peaks.rows(first)
 
 
 def _too_few(seen: Any, expected: Any, chance: float) -> NDArray[np.bool_]:

@@ -185,7 +185,8 @@ class Pipeline:
             size = event.stated.pixel_size
             doubt = doubts(standing, event.image, event.mask, centre, size)
             count = int((~doubt.likely).sum())
-            peaks, sure = of(standing, ~doubt.certain), apart(of(standing, ~doubt.likely))
+            peaks = standing.rows(~doubt.certain)
+            sure = apart(standing.rows(~doubt.likely))
         odd, far = worst(strange["hit"])
         if far > STRANGE:
             remarks.append(
@@ -293,11 +294,6 @@ class Pipeline:
         if not said.is_hit:
             return None
         return Found(said.peaks, said.photon_energy.value, said.clen.value, said)
-
-
-def of(peaks: Peaks, rows: NDArray[np.bool_]) -> Peaks:
-    """Return some of the peaks."""
-    return Peaks(*(column[rows] for column in peaks))
 
 
 def beam_of(detector: Detector) -> tuple[float, float] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from spotmill.physics.peak_finding import Peaks, ring_statistics
+from spotmill.physics.peak_finding import Peaks, deviance, ring_statistics
 
 # Pixels (rows and columns) of the ring around a peak, and how many of it must be live.
 INNER, OUTER, FEWEST = 4, 6, 16
@@ -51,7 +51,7 @@ def outstanding(
     rings = np.ones(len(at)) if radius is None else narrow_rings(image, mask, radius, at)
     stands_out = _deviance(image, mask, at[:, 1], at[:, 0], rings, CLIP_SIGMAS)
     take = stands_out >= np.where(rings > NARROW, LEAST_ON_RING, LEAST_DEVIANCE)
-    return Peaks(peaks.place[take], peaks.intensity[take], peaks.score[take])
+    return peaks.rows(take)
 
 
 def narrow_rings(
@@ -162,14 +162,6 @@ def _deviance(image: Any, mask: Any, rows: Any, columns: Any, rings: Any, sigmas
         if pixels[k] >= FEWEST and near > 0:
             found[k] = deviance(photons, levels[k] * rings[k] * near)
     return found
-
-
-@njit(cache=True, nogil=True)
-def deviance(photons: float, mean: float) -> float:
-    """Return by how many standard deviations a count exceeds its mean; 0 where it does not."""
-    if photons <= mean:
-        return 0.0
-    return float(np.sqrt(2.0 * (photons * np.log(photons / mean) - photons + mean)))
 
 
 @njit(cache=True, nogil=True)

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from spotmill.inference.plausible import deviance, outstanding, surroundings
-from spotmill.physics.peak_finding import Peaks
+from spotmill.inference.plausible import outstanding, surroundings
+from spotmill.physics.peak_finding import Peaks, deviance
 from spotmill.physics.peak_scoring import pairs_within
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def peaks_of(
         found = outstanding(model.peaks(photons, live), photons, live)
         new = Peaks(found.place * edge, found.intensity * dimmed, found.score)
         take = ~_beside(new.place, kept.place) & _beside(new.place, plain)
-        new = outstanding(Peaks(*(column[take] for column in new)), image, mask, radius)
+        new = outstanding(new.rows(take), image, mask, radius)
         every, kept = _joined(every, new), _joined(kept, new)
     return every, kept
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter
 
 from spotmill.learning.marked import BLOCK, Marked, mark
+from spotmill.physics.peak_finding import deviance
 
 # A candidate has at least so many photons in 3 x 3 pixels, and stands out of the background's
 # Poisson law by so many standard deviations, in one pixel, in 2 x 2 or in 3 x 3.
@@ -164,14 +165,6 @@ def _smoothed(photons: Any, ss: int, column: Any, out: Any) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _deviance(photons: float, mean: float) -> float:
-    """Return by how many standard deviations a count exceeds its mean; 0 where it does not."""
-    if photons <= mean:
-        return 0.0
-    return float(np.sqrt(max(2.0 * (photons * np.log(photons / mean) - photons + mean), 0.0)))
-
-
-@njit(cache=True, nogil=True)
 def _square(photons: Any, ss: int, fs: int, edge: int) -> Any:
     """Return photons and live pixels of the square of which this is the first corner."""
     total, pixels = 0, 0
@@ -222,12 +215,12 @@ def _maxima(photons: Any, blocks: Any, cuts: Any, block: int) -> Any:
                 if near < LEAST_PHOTONS:
                     continue
                 level = _level(blocks, ss, fs, block)
-                own, wide, four = _deviance(photons[ss, fs], level), 0.0, 0.0
-                wide = _deviance(near, level * pixels)
+                own, wide, four = deviance(photons[ss, fs], level), 0.0, 0.0
+                wide = deviance(near, level * pixels)
                 for a in range(ss - 1, ss + 1):
                     for b in range(fs - 1, fs + 1):
                         some, pixels = _square(photons, a, b, 2)
-                        four = max(four, _deviance(some, level * pixels))
+                        four = max(four, deviance(some, level * pixels))
                 if max(own, wide, four) >= LEAST_DEVIANCE:
                     found[count, 0], found[count, 1], found[count, 2] = ss, fs, level
                     found[count, 3], found[count, 4], found[count, 5] = own, four, wide

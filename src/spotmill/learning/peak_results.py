@@ -63,8 +63,7 @@ def threshold_of(finder: Finder, truth: dict[int, Spots], rows: list[int]) -> fl
 
 def chosen(peaks: Peaks, threshold: float) -> Peaks:
     """Return the peaks at or above a threshold."""
-    take = peaks.score >= threshold
-    return Peaks(peaks.place[take], peaks.intensity[take], peaks.score[take])
+    return peaks.rows(peaks.score >= threshold)
 
 
 def counted(finder: Finder, threshold: float, truth: dict[int, Spots], rows: list[int]) -> Counts:

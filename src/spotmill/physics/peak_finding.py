@@ -60,6 +60,18 @@ class Peaks(NamedTuple):
     intensity: NDArray[np.float64]
     score: NDArray[np.float64]
 
+    def rows(self, take: NDArray[Any]) -> "Peaks":
+        """Return some of the peaks, by a mask [n] or by their numbers."""
+        return Peaks(self.place[take], self.intensity[take], self.score[take])
+
+
+@njit(cache=True, nogil=True)
+def deviance(photons: float, mean: float) -> float:
+    """Return by how many standard deviations a count exceeds its mean; 0 where it does not."""
+    if photons <= mean:
+        return 0.0
+    return float(np.sqrt(max(2.0 * (photons * np.log(photons / mean) - photons + mean), 0.0)))
+
 
 def find_peaks(
     image: NDArray[np.integer],
