@@ -26,6 +26,19 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def environment_as_found() -> Iterator[None]:
+    """Take back what a test, or a command run inside it, put into the environment.
+
+    `spotmill watch` turns the locks of HDF5 off for its whole process.
+    """
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 def copy_tiny(folder: Path) -> Path:
     """Copy the tiny configuration and what it needs into an empty folder."""
     shutil.copytree(ROOT / "tests/tiny/config", folder / "config")

@@ -140,7 +140,6 @@ def test_names_of_images() -> None:
 
 
 def test_frames_that_are_not_written_are_not_there(tmp_path: Path) -> None:
-    os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
     shape = (8, 8)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         data = file.create_dataset("entry/data/data", (3, *shape), "u2", chunks=(1, *shape))
