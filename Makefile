@@ -2,8 +2,10 @@
 # make test   set everything up, then run all tests
 # make test-slurm  the workflow and its faults on a SLURM cluster started for it
 # make test-faults  kill a small run 50 times, and a watch 200 times; nothing may differ (an hour)
+# make package  build wheel and sdist, check them, and use them outside this folder (minutes)
 # make golden  write the numbers that models and stages must keep anew, where recipes were raised
 # make tune   search for better settings of the tasks that `tuning` names (some minutes)
+# make docs   build the documentation site, site/index.html; warnings are errors
 # make setup  prepare .venv alone
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run tune test fuzz test-faults test-slurm setup lint clean golden
+.PHONY: run tune docs test package fuzz test-faults test-slurm setup lint clean golden
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +46,11 @@ tune: setup
 	@echo
 	@echo "Searches: $(CURDIR)/results/tuning"
 
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Documentation: $(CURDIR)/site/index.html"
+
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -55,6 +62,13 @@ test-slurm: setup
 test-faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py --kills 50
 	OMP_NUM_THREADS=1 $(BIN)/python tests/watch_torment.py --kills 200
+
+# Tools for packages have many dependencies of their own: they get an environment of their own.
+package: setup
+	test -x $(VENV)/package/bin/twine || { $(BIN)/python -m venv $(VENV)/package && \
+		$(VENV)/package/bin/python -m pip --disable-pip-version-check install --quiet \
+		-c envs/lock.txt build twine 'setuptools>=77'; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m package tests/test_package.py
 
 golden: setup
 	SPOTMILL_GOLDEN=write OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_golden.py
@@ -72,4 +86,4 @@ lint: setup
 	$(BIN)/snakemake --lint
 
 clean:
-	rm -rf results logs .snakemake
+	rm -rf results logs .snakemake site

@@ -99,6 +99,7 @@ UNREADY: dict[str, dict[str, Any]] = {
     "diff": {},
     "watch": {"": "overlay/A", "models": "models", "geometry": "sim.geom", "output": "new"},
     "monitor": {"": "predictions.parquet", "output": "new"},
+    "mask": {"": "overlay/A/p00000.h5", "geometry": "sim.geom", "output": "new.h5"},
     "map": {"manifest": "manifest/A.parquet", "geometry": "A.geom", "output": "new.parquet"},
 }
 

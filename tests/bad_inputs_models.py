@@ -184,6 +184,19 @@ MODELS = [
         ]
     ),
     *(
+        bad("mask", name, says, spoil, **changes)
+        for name, says, spoil, changes in [
+            ("few frames", f"{OVERLAY}: 12 frames could be read, too few .*; give 20", None, {}),
+            ("no image", f"{OVERLAY}: is not a whole HDF5 file", put(OVERLAY, "hello"), {}),
+            ("absent frames", "gone.h5: no such file", None, {"": "gone.h5"}),
+            ("frames as one", "--frames: 1 is not between 20", None, {"frames": 1}),
+            ("no false alarm", "--false-alarms: 0.0 is not above 0", None, {"false_alarms": 0}),
+            ("negative gain", "--adu-per-photon: -1.0 is not", None, {"adu_per_photon": -1}),
+            ("geometry of others", "describes frames of", replaced("sim.geom", "127", "99"), {}),
+            ("output that is read", "--output: .* is named by", None, {"output": "sim.geom"}),
+        ]
+    ),
+    *(
         bad("predict", name, says, spoil, **changes)
         for name, says, spoil, changes in [
             ("no card", "models/hit: has weights but no model.json", lost(CARD), {}),

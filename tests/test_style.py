@@ -1,6 +1,7 @@
 """The linters are clean, and parsing the workflow is cheap."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,5 @@ def test_every_command_explains_itself() -> None:
     for name in COMMANDS:
         done = run("spotmill", name, "--help")
         assert done.returncode == 0 and "usage: spotmill" in done.stdout, name
+        # An example that begins with the command itself.
+        assert re.search(r"^Examples?::\n\n( +.*\n)* +spotmill " + name, done.stdout, re.M), name

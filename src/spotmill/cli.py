@@ -16,6 +16,8 @@ from spotmill.orphans import watch
 
 # Subcommand and the first line of its help, so that `--help` imports no stage.
 COMMANDS = {
+    "init": "make a project's folder: workflow, configuration, structures",
+    "doctor": "check the installation, and what a project needs of this machine",
     "reflections": "compute or convert a crystal's reflections",
     "simulate": "simulate the Bragg spots of one shard",
     "water": "compute the expected water image of a dataset",
@@ -33,6 +35,7 @@ COMMANDS = {
     "tune": "search for better settings of a task",
     "export": "hand models (ONNX) and datasets (CXI, WebDataset, ...) to other programs",
     "predict": "tell hits, peaks and the beam of any frames by trained models",
+    "mask": "find hot, noisy and dead pixels in many frames",
     "watch": "predict frames as they come into a folder, and tell when the stream drifts",
     "monitor": "show predictions against time, and tell when the stream drifted",
     "report": "make the report",
@@ -41,6 +44,7 @@ COMMANDS = {
     "crate": "record a run so that others can repeat it",
     "diff": "say what a run would do now, why and at what cost",
     "pattern-sim": "drop-in for CrystFEL's pattern_sim",
+    "completion": "print what lets a shell complete these commands",
 }
 
 
@@ -86,12 +90,13 @@ def parser(names: Sequence[str]) -> argparse.ArgumentParser:
 
 
 # What a command reads one by one: what cannot be opened is told, and the others are read.
-READ_ONE_BY_ONE = {"predict": ("sources",)}
+READ_ONE_BY_ONE = {"predict": ("sources",), "mask": ("sources",)}
 # What a command writes besides its `--output`.
 OUTPUTS = {
     "simulate": ("truth", "frames"),
     "reflections": ("hkl", "cell_output"),
     "report": ("figures",),
+    "mask": ("picture",),
 }
 
 

@@ -26,7 +26,7 @@ RECIPES: dict[str, int] = {
     "tune": 1,
     "report": 3,
     "card": 1,
-    "crate": 1,
+    "crate": 2,
 }
 
 MODEL_RECIPES: dict[str, int] = {

@@ -10,6 +10,7 @@ from spotmill.errors import SpotmillError
 from spotmill.formats.digests import file_digest, read_digests
 from spotmill.model import read_yaml
 from spotmill.plan import Plan, read_plan
+from spotmill.progress import print_beside, track
 
 RUN = "snakemake --profile profiles/local"
 
@@ -45,13 +46,13 @@ def audit(config: Path) -> None:
     for path, what in wrong:
         print(f"{path}: {what}")
         damaged.append(path)
-    for file in files:
+    for file in track(files, "check", "file"):
         if not Path(file.path).is_file():
-            print(f"{file.path}: is not there")
+            print_beside(f"{file.path}: is not there")
             absent += 1
             continue
         for what in findings(plan, file, listed):
-            print(f"{file.path}: {what}")
+            print_beside(f"{file.path}: {what}")
             damaged.append(file.path)
     # Files that a list names besides, such as the figures of the report.
     known = {file.path for file in files}

@@ -33,6 +33,7 @@ from spotmill.physics.background import BackgroundMean
 from spotmill.physics.geometry import Detector
 from spotmill.physics.photons import fit_counts
 from spotmill.physics.units import check_clen, check_photon_energy
+from spotmill.progress import track
 from spotmill.recipes import RECIPES
 
 # Headers are written to three or four digits; what differs by more is another experiment.
@@ -201,13 +202,16 @@ def write_mean(path: Path, dataset: str, solvent: Solvent, stack: Stack) -> None
     """Average the frames and write their mean as the expected image of a dataset."""
     background = BackgroundMean(stack.detector.shape)
     names, digest = [], hashlib.blake2b(digest_size=16)
-    for frame, photons, live in stack:
+    for frame, photons, live in track(stack, "background"):
         background.add(photons, live)
         names.append(f"{frame.path.name} //{frame.event}")
         digest.update(np.ascontiguousarray(frame.image).data)
     rejected = 0
     if not solvent.keep_all:
-        rejected = sum(background.reject(photons, live) for _, photons, live in stack)
+        rejected = sum(
+            background.reject(photons, live)
+            for _, photons, live in track(stack, "background, outliers")
+        )
     image, live = background.mean()
     image *= np.float32(solvent.scale)
     check_some_live(stack, live)
@@ -232,7 +236,7 @@ def write_frames(path: Path, dataset: str, solvent: Solvent, stack: Stack) -> No
     """Write the frames as whole photons; a pixel that any of them lacks is dead in all."""
     mask = np.ones(stack.detector.shape, dtype=bool)
     names, digest = [], hashlib.blake2b(digest_size=16)
-    for frame, _, live in stack:
+    for frame, _, live in track(stack, "background, masks"):
         mask &= live
         names.append(f"{frame.path.name} //{frame.event}")
         digest.update(np.ascontiguousarray(frame.image).data)
@@ -243,7 +247,7 @@ def write_frames(path: Path, dataset: str, solvent: Solvent, stack: Stack) -> No
     totals = np.zeros(len(names), dtype=np.int64)
     dtype = header.count_dtype
     with write_shard(path, header, indices, mask.shape, dtype, mask) as shard:
-        for index, (_, photons, _) in enumerate(stack):
+        for index, (_, photons, _) in enumerate(track(stack, "background", total=len(names))):
             counts = np.rint(np.where(mask, np.maximum(photons, 0), 0)).astype(np.int64)
             image, _ = fit_counts(counts, dtype, header.saturation)
             totals[index] = image.sum(dtype=np.int64)

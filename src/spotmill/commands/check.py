@@ -29,6 +29,7 @@ from spotmill.commands.check_frames import check_shard, wrong
 from spotmill.errors import SpotmillError
 from spotmill.formats.digests import file_digest, read_digests, write_digests
 from spotmill.formats.tables import MANIFEST, read_table
+from spotmill.progress import track
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
 
         audit(args.config)
         return
-    digests = {path.as_posix(): file_digest(path) for path in args.also}
+    digests = {path.as_posix(): file_digest(path) for path in track(args.also, "digests", "file")}
     comments = [] if args.manifests else [f"{len(digests)} files"]
     for path in args.manifests:
         comments.append(check_manifest(path, args, digests))
@@ -86,7 +87,8 @@ def check_manifest(path: Path, args: argparse.Namespace, digests: dict[str, str]
         raise wrong(path, "lists no frame")
     if manifest.duplicated(["dataset", "index"]).any():
         raise wrong(path, "lists a frame twice")
-    for _, frames in manifest.groupby(["overlay"], sort=True):
+    shards = manifest.groupby(["overlay"], sort=True)
+    for _, frames in track(shards, path.stem, "shard", total=len(shards)):
         take(files_of(frames))
         check_shard(path, frames, args.min_spots, args.min_photons)
     counts = manifest["kind"].value_counts()

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 from spotmill.commands.arguments import add_output
 from spotmill.errors import SpotmillError
+from spotmill.progress import track
+from spotmill.project import PACKAGED, PROGRAM, home
 
 if TYPE_CHECKING:
     from spotmill.plan import Plan
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 SOURCE = "source"
 # Of the folder in which Snakemake runs, and of the program's repository.
 WORKFLOW = ("Snakefile", "workflow", "profiles", "envs")
-PROGRAM = ("src/spotmill", "pyproject.toml", "Makefile", "LICENSE", "README.md")
+CODE = "src/spotmill"
 KINDS = {".py", ".csv", ".j2", ".css", ".smk", ".rst", ".yaml", ".yml", ".txt", ".toml", ".md", ""}
 
 
@@ -116,7 +118,8 @@ def copy_sources(folder: Path, names: list[str]) -> list[str]:
         shutil.rmtree(folder)
     copied = []
     pairs = [(Path(name), Path(name)) for name in names]
-    pairs += [(repository() / name, Path(name)) for name in PROGRAM]
+    pairs += [(home() / name, Path(name)) for name in PROGRAM]
+    pairs.append((Path(__file__).parents[1], Path(CODE)))
     for source, place in pairs:
         if place.is_absolute() or ".." in place.parts:
             place = Path("elsewhere", place.name)
@@ -137,7 +140,8 @@ def files_of(source: Path) -> Iterator[Path]:
     elif source.is_dir():
         for file in sorted(source.rglob("*")):
             hidden = any(
-                part.startswith((".", "__")) for part in file.relative_to(source).parts[:-1]
+                part.startswith((".", "__")) or part == PACKAGED
+                for part in file.relative_to(source).parts[:-1]
             )
             if file.is_file() and not hidden and file.suffix in KINDS:
                 yield file
@@ -167,7 +171,7 @@ def made(
     others += [f"{kind}/{task}" for kind in ("models", "evaluation") for task in tasks]
     for name in others:
         folder = results / name
-        for file in sorted(folder.rglob("*")):
+        for file in track(sorted(folder.rglob("*")), name, "file"):
             place = file.relative_to(results)
             if file.is_file() and not any(part.startswith(".") for part in place.parts):
                 found[place.as_posix()] = file_digest(file)

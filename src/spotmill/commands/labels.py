@@ -16,6 +16,7 @@ import numpy as np
 from spotmill.commands.arguments import add_output, whole
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import Shard, write_shard
+from spotmill.progress import track
 from spotmill.recipes import RECIPES
 
 
@@ -53,6 +54,6 @@ def run(args: argparse.Namespace) -> None:
         ) as shard:
             photons = np.empty(peaks.shape[1:], peaks.dtype)
             label = np.empty(peaks.shape[1:], bool)
-            for position, index in enumerate(peaks.indices.tolist()):
+            for position, index in enumerate(track(peaks.indices.tolist(), header.dataset)):
                 np.greater_equal(peaks.read(position, photons), args.threshold, out=label)
                 shard.put(index, label.view(np.uint8))

@@ -5,7 +5,8 @@ Takes the options of CrystFEL 0.10.2's program and 0.9.1's --photon-energy,
 that of the `lattice` engine (exact interference function, centred samples, polarisation).
 docs/from-pattern-sim.md lists every difference.
 
-Example:
+Example::
+
     spotmill pattern-sim -g detector.geom -p 1IC6.cell -i 1ic6.hkl -y 4/mmm -r --seed=1 \
         --min-size=150 --max-size=150 -s 7 -n 10 -o sim
 """
@@ -38,6 +39,7 @@ from spotmill.physics.units import (
     check_photon_energy,
     wavenumber_from_photon_energy,
 )
+from spotmill.progress import print_beside, track
 
 # CrystFEL's: a geometry file without a bandwidth means this one.
 MONOCHROMATIC = 1e-8
@@ -65,12 +67,12 @@ def run(args: argparse.Namespace) -> None:
     seed = secrets.randbits(63) if args.really_random else args.seed
     orientations = _orientations(args, job, seed)
     powder = np.zeros(job.detector.shape)
-    for number in range(1, args.number + 1):
+    for number in track(range(1, args.number + 1), "pattern-sim", "pattern"):
         pattern = _pattern(args, job, seed, number, next(orientations))
         if not args.no_images:
             name = _name(args, number)
             files.write_pattern(name, job.data, pattern)
-            print(f"{name}: {pattern.image.sum(dtype=np.float64):.6g}")
+            print_beside(f"{name}: {pattern.image.sum(dtype=np.float64):.6g}")
         if args.powder:
             powder += pattern.image
             if number % POWDER_EVERY == 1 or number == args.number:

@@ -157,8 +157,9 @@ class Failures:
 def say(why: str) -> None:
     """Print why something was not read."""
     from spotmill.cli import one_line
+    from spotmill.progress import print_beside
 
-    print(f"spotmill predict: error: {one_line(why)}", file=sys.stderr)
+    print_beside(f"spotmill predict: error: {one_line(why)}", error=True)
 
 
 def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, Any]:
@@ -166,11 +167,15 @@ def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, An
     from spotmill.formats.atomic import write_text
     from spotmill.inference.answers import Refusal, answers
     from spotmill.inference.stated import ORDER
+    from spotmill.progress import Progress
 
+    on_terminal = sys.stderr.isatty()
     failures = Failures()
     hits = count = 0
     sources: dict[str, dict[str, int]] = {}
     with ExitStack() as stack:
+        # In a log the lines below, which tell of hits, too.
+        step = stack.enter_context(Progress("predict", None, quiet=not on_terminal))
         tables = handover = None
         for answer in answers(args.sources, given, pipeline, args.threads):
             if isinstance(answer, Refusal):
@@ -187,7 +192,8 @@ def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, An
             if said.is_hit and hits < args.pictures:
                 draw(args.output, event, said, hits)
             count, hits = count + 1, hits + said.is_hit
-            if count % TOLD_EVERY == 0:
+            step()
+            if count % TOLD_EVERY == 0 and not on_terminal:
                 log.info("frames %d, hits %d", count, hits)
         if handover is None:
             raise failures.nothing(args.sources)

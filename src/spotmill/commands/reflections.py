@@ -1,4 +1,10 @@
-"""Make a list of |F|^2 from a structure, or convert one.
+r"""Make a list of |F|^2 from a structure, or convert one.
+
+Examples::
+
+    spotmill reflections pdb:1IC6 --d-min 1.8 --output 1ic6.mtz
+    spotmill reflections model.cif --d-min 2 --output model.mtz --hkl model.hkl
+    spotmill reflections --crystal config/crystals/proteinase_k.yaml --output 1ic6.mtz
 
 STRUCTURE is a PDB or mmCIF file, an MTZ file, a CrystFEL .hkl (with --cell-file), or
 pdb:1IC6, which is fetched and cached; without it, the crystal file's `structure` is used.

@@ -73,6 +73,7 @@ from spotmill.physics.units import (
     check_photon_energy,
     wavenumber_from_photon_energy,
 )
+from spotmill.progress import track
 from spotmill.randomise import Randomise
 from spotmill.recipes import RECIPES
 
@@ -269,7 +270,7 @@ def write(
         ) as shard,
         open_table(args.truth, SPOTS, provenance) as append_spots,
     ):
-        for position, index in enumerate(indices.tolist()):
+        for position, index in enumerate(track(indices.tolist(), args.dataset)):
             identity = (args.seed, args.dataset, index)
             conditions = draw_conditions(randomise, header.photon_energy, header.clen, *identity)
             quaternion = None if quaternions is None else quaternions[position]

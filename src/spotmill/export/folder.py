@@ -29,7 +29,7 @@ SPARE = 64 * 2**20
 class Step(Protocol):
     """Told of every frame that is done."""
 
-    def __call__(self, frames: int = 1) -> None:
+    def __call__(self, count: int = 1) -> None:
         """Go on by so many frames."""
 
 

@@ -18,11 +18,11 @@ from spotmill.export.folder import (
     open_folder,
     refuse_filled,
 )
-from spotmill.export.progress import Progress
 from spotmill.export.reader import Reader
 from spotmill.export.tables import Tables, fingerprint
 from spotmill.formats.atomic import write_text
 from spotmill.formats.digests import signed_json, write_digests
+from spotmill.progress import Progress
 from spotmill.splits import SIDES
 
 # Frames of a dataset that are encoded to tell the bytes of all.

@@ -17,6 +17,7 @@ from spotmill.formats.geom import read_geometry
 from spotmill.learning.frames import Images
 from spotmill.learning.streams import Encoded, Stream
 from spotmill.physics.geometry import Detector, pixel_positions
+from spotmill.progress import track
 from spotmill.tasks import Input
 
 # Encoded frames kept in memory by one data set; further ones are read anew in every epoch.
@@ -158,7 +159,7 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
 
     def scan(self) -> Iterator[tuple[int, NDArray[Any], NDArray[np.bool_]]]:
         """Read every image once, in order, keep its encoded form, and yield it."""
-        for number in range(len(self)):
+        for number in track(range(len(self)), "reading"):
             image, mask = self._images.read(number)
             self._keep(number, self._encoder.encode(image, mask))
             yield number, image, mask
@@ -172,7 +173,7 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
     def inputs(self, rows: NDArray[np.int64]) -> Tensor:
         """Return the tensors of some frames, stacked."""
         self.expect(rows.tolist())
-        return self._encoder.batch([self._encoded(row) for row in rows.tolist()])
+        return self._encoder.batch([self._encoded(row) for row in track(rows.tolist(), "reading")])
 
     def forget(self) -> None:
         """Give the memory of the encoded frames back."""

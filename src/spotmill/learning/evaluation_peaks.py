@@ -15,6 +15,7 @@ from spotmill.learning.peaks import PeakSetup
 from spotmill.physics.peak_bound import Zone, best_f1
 from spotmill.physics.peak_finding import Criteria, Peaks, find_peaks
 from spotmill.physics.peak_scoring import MERGE, RADIUS, Spots, assign, f1_of
+from spotmill.progress import track
 from spotmill.splits import SIDES
 
 WORST = 6
@@ -107,7 +108,7 @@ def classical_thresholds(
 
     Kept are `KEPT` times as many peaks as there are true spots: more say nothing of a finder.
     """
-    for row in rows:
+    for row in track(rows, "validation frames"):
         finder.found[row] = finder.find_in(row, *setup.images.read(row))
     threshold = threshold_of(finder, truth, rows)
     score = np.sort(np.concatenate([finder.found[row].score for row in rows]))[::-1]
@@ -136,7 +137,7 @@ class Look:
         self._levels: dict[str, tuple[NDArray[np.float64], int]] = {}
         self._masks: dict[str, NDArray[np.bool_]] = {}
         looked = set(spread(test))
-        for row in test:
+        for row in track(test, "test frames"):
             image, mask = setup.images.read(row)
             for finder, floor in zip(finders, floors, strict=True):
                 finder.found[row] = chosen(finder.find_in(row, image, mask), floor)

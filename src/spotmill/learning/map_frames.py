@@ -17,6 +17,7 @@ from spotmill.model import read_text
 from spotmill.overlays.opener import open_overlay
 from spotmill.physics.frame_features import NAMES, Ground, ground, measure, resolution
 from spotmill.physics.units import wavelength_from_photon_energy
+from spotmill.progress import Progress
 
 OUTERMOST = NAMES.index("peak_outermost")
 
@@ -66,21 +67,23 @@ def read_features(
     outermost = np.empty(len(rows))
     place: Ground | None = None
     known: tuple[str, NDArray[np.bool_]] | None = None
-    for (dataset, path), part in rows.groupby(["dataset", "overlay"], sort=False):
-        with open_overlay(str(path)) as shard:
-            key = read_text(geometries[str(dataset)])
-            if place is None or known is None or not same(known, key, shard.mask):
-                place, known = ground_of(geometries[str(dataset)], shard), (key, shard.mask)
-            own = replace(place, saturation=shard.header.saturation)
-            numbers = part.index.to_numpy()
-            for number, (_, row) in zip(numbers.tolist(), part.iterrows(), strict=True):
-                features[number] = measure(read(shard, row), own)
-            outermost[numbers] = resolution(
-                features[numbers, OUTERMOST],
-                shard.header.pixel_size,
-                shard.header.clen,
-                wavelength_from_photon_energy(shard.header.photon_energy),
-            )
+    with Progress("map", len(rows)) as step:
+        for (dataset, path), part in rows.groupby(["dataset", "overlay"], sort=False):
+            with open_overlay(str(path)) as shard:
+                key = read_text(geometries[str(dataset)])
+                if place is None or known is None or not same(known, key, shard.mask):
+                    place, known = ground_of(geometries[str(dataset)], shard), (key, shard.mask)
+                own = replace(place, saturation=shard.header.saturation)
+                numbers = part.index.to_numpy()
+                for number, (_, row) in zip(numbers.tolist(), part.iterrows(), strict=True):
+                    features[number] = measure(read(shard, row), own)
+                    step()
+                outermost[numbers] = resolution(
+                    features[numbers, OUTERMOST],
+                    shard.header.pixel_size,
+                    shard.header.clen,
+                    wavelength_from_photon_energy(shard.header.photon_energy),
+                )
     return features, outermost
 
 

@@ -11,6 +11,7 @@ from spotmill.learning.peak_results import Finder, chosen, counted
 from spotmill.learning.peaks import PeakSetup
 from spotmill.physics.geometry import beam_centre
 from spotmill.physics.peak_scoring import Spots, f1_of, turned
+from spotmill.progress import track
 
 # Turns of the truth: so many, fewer where there are more frames than this, but not below.
 TURNS, TURNED, FEWEST_TURNS = 20, 4000, 4
@@ -87,7 +88,7 @@ def at_chance(
     rng = np.random.default_rng([setup.task.seed, 4])
     centre = {row: beam_centre(setup.views.of(row).detector) for row in rows}
     by_luck, turns = 0, max(min(TURNS, TURNED // max(len(rows), 1)), FEWEST_TURNS)
-    for _ in range(turns):
+    for _ in track(range(turns), name, "turn"):
         turn = {
             row: Spots(
                 turned(truth[row].place, centre[row], rng.uniform(0.2, 2 * np.pi - 0.2)),
@@ -123,7 +124,7 @@ def on_water(
     drawn = WaterFrames(water, WATER_FRAMES, setup.task.seed)
     found = sum(
         len(chosen(ours.find(*drawn.read(number)), threshold).place)
-        for number in range(WATER_FRAMES)
+        for number in track(range(WATER_FRAMES), "equal_expectation")
     )
     test = setup.frames.rows("test").tolist()
     counts = counted(ours, threshold, truth, test)

@@ -16,6 +16,7 @@ from spotmill.learning.memory import require_room
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.registry import model_module
 from spotmill.learning.trainer import ALONE, Machine, Trained, train
+from spotmill.progress import Progress
 from spotmill.tasks import Task
 
 
@@ -101,9 +102,11 @@ def predict(
 ) -> NDArray[np.float64]:
     """Return the probabilities [n, classes] that a network gives to rows of frames."""
     network.eval()
-    batches = [
-        probabilities(network(inputs)) for inputs, _ in loader(frames, InOrder(rows), batch_size)
-    ]
+    batches = []
+    with Progress("answers", len(rows)) as step:
+        for inputs, _ in loader(frames, InOrder(rows), batch_size):
+            batches.append(probabilities(network(inputs)))
+            step(len(inputs))
     return torch.cat(batches).numpy()
 
 

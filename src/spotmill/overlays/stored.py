@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from spotmill.formats.frames import Header, Shard, write_shard
 from spotmill.overlays.drawing import Drawing
+from spotmill.progress import track
 
 # Frame columns that are known once a frame is drawn.
 DRAWN = ("background_photons", "artefacts")
@@ -24,7 +25,7 @@ def write_stored(
     water = drawing.water
     counted = np.zeros((len(DRAWN), len(indices)), dtype=np.int64)
     with write_shard(path, header, indices, water.shape[1:], drawing.dtype, water.mask) as shard:
-        for position, index in enumerate(indices.tolist()):
+        for position, index in enumerate(track(indices.tolist(), header.dataset)):
             drawn = drawing.draw(index, peaks, position)
             counted[:, position] = drawn.background_photons, drawn.artefacts
             shard.put(index, drawn.image)

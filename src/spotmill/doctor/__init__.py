@@ -1,0 +1,1 @@
+"""What `spotmill doctor` looks at: the installation, the machine and the project's folder."""
