@@ -1,7 +1,9 @@
 # make run    set everything up, then make the nine datasets, models and report
 # make test   set everything up, then run all tests
+# make test-browser  the pages of a small run in Chromium, installed where absent
 # make test-slurm  the workflow and its faults on a SLURM cluster started for it
 # make test-faults  kill a small run 50 times, and a watch 200 times; nothing may differ (an hour)
+# make test-docs  run the commands that the documentation shows beside results (minutes)
 # make package  build wheel and sdist, check them, and use them outside this folder (minutes)
 # make golden  write the numbers that models and stages must keep anew, where recipes were raised
 # make tune   search for better settings of the tasks that `tuning` names (some minutes)
@@ -17,11 +19,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 export PATH := $(BIN):$(PATH)
 
-.PHONY: run tune docs test package fuzz test-faults test-slurm setup lint clean golden
+.PHONY: run tune docs test test-docs test-browser package fuzz test-faults test-slurm setup lint clean golden
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 setup: $(READY)
 
@@ -53,6 +55,15 @@ docs: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# SPOTMILL_PRODUCTION is a finished run of the same tasks to look at instead of a new one.
+test-browser: setup
+	@tests/browser/install.sh; status=$$?; \
+	if [ $$status = 75 ]; then exit 0; elif [ $$status != 0 ]; then exit $$status; fi; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m browser tests/browser
+
+test-docs: run
+	SPOTMILL_RUN=$(CURDIR) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/test_docs_run.py
 
 test-slurm: setup
 	@tests/slurm/install.sh; status=$$?; \

@@ -37,10 +37,13 @@ include: "workflow/rules/map.smk"
 include: "workflow/rules/split.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/saliency.smk"
 include: "workflow/rules/tune.smk"
+include: "workflow/rules/gallery.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/check.smk"
 include: "workflow/rules/cards.smk"
+include: "workflow/rules/cost.smk"
 
 
 # Rules of seconds: on a cluster they run beside Snakemake, where a structure can be fetched, too.
@@ -53,6 +56,7 @@ localrules:
     check_all,
     card,
     crate,
+    cost,
 
 
 # A background that is measured reads many frames; one that is computed takes seconds.
@@ -67,9 +71,11 @@ rule all:
     default_target: True
     input:
         "results/report/index.html",
+        "results/report/gallery",
         "results/manifest/all.checked",
         expand("results/cards/{dataset}/README.md", dataset=PLAN.datasets),
         "results/ro-crate-metadata.json",
+        "results/report/cost/cost.csv",
         expand("results/images/{dataset}.geom", dataset=PLAN.datasets),
         # Named one by one: a frame file that went missing is made again.
         files_of_shards(),

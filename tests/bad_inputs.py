@@ -63,6 +63,10 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "train": {**LEARNING, "output": "new"},
     "evaluate": {**LEARNING, "model": "models/hit", "water": "water/A.h5", "output": "new"},
+    "saliency": {
+        **{**LEARNING, "model": "models/hit", "evaluation": "evaluation/hit"},
+        "output": "new",
+    },
     "tune": {"search": SEARCH, **LEARNING, "output": "new"},
     "export": {
         **{"model": "models/hit", "split": "splits/hit.parquet", "detector": DETECTOR},
@@ -81,6 +85,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "output": "new.html",
         "figures": "new",
     },
+    "cost": {"config": CONFIG, "output": "new.csv"},
     "pattern-sim": {
         **{"geometry": "sim.geom", "pdb": "tiny.cell", "intensities": "tiny.hkl", "seed": 1},
         **{"random_orientation": True, "output": "new.h5"},
@@ -99,7 +104,9 @@ UNREADY: dict[str, dict[str, Any]] = {
     "diff": {},
     "watch": {"": "overlay/A", "models": "models", "geometry": "sim.geom", "output": "new"},
     "monitor": {"": "predictions.parquet", "output": "new"},
+    "serve": {"": "results", "port": 0},
     "mask": {"": "overlay/A/p00000.h5", "geometry": "sim.geom", "output": "new.h5"},
+    "gallery": {"manifest": "manifest/A.parquet", "geometry": "A.geom", "output": "new"},
     "map": {"manifest": "manifest/A.parquet", "geometry": "A.geom", "output": "new.parquet"},
 }
 

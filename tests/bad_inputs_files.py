@@ -322,6 +322,12 @@ TABLES = [
             ("UTF-16", "is not UTF-8", put(TASK, "target: hit".encode("utf-16"))),
         ]
     ),
+    bad("gallery", "missing manifest", "no.parquet: no such table; remake", manifest="no.parquet"),
+    bad("gallery", "missing geometry", "A.geom: no such file"),
+    bad("gallery", "geometry of another", "--geometry: dataset 'A' has none", geometry="no.geom"),
+    bad("gallery", "missing evaluation", "no/evaluation.json: no such file", evaluation="no"),
+    bad("gallery", "truth as map", f"{TRUTH}: lacks the column", map=TRUTH),
+    bad("gallery", "no room", "--bytes: 9 is not between 1000 and", bytes=9),
     bad("map", "missing manifest", "no.parquet: no such table; remake", manifest="no.parquet"),
     bad("map", "shard as manifest", f"{OVERLAY}: is not a whole Parquet", manifest=OVERLAY),
     bad("map", "no frames at all", "--most: 0 is not between 1 and", most=0),

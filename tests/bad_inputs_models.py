@@ -231,6 +231,15 @@ MODELS = [
         ]
     ),
     *(
+        bad("serve", name, says, None, **changes)
+        for name, says, changes in [
+            ("absent folder", "gone: no such folder", {"": "gone"}),
+            ("file as a folder", "p00000.h5: is a file", {"": "overlay/A/p00000.h5"}),
+            ("folder of something else", "overlay/A: holds no results", {"": "overlay/A"}),
+            ("port beyond all", "--port: 65536 is not between", {"": "models", "port": 65536}),
+        ]
+    ),
+    *(
         bad("report", name, says, spoil)
         for name, says, spoil in [
             ("unknown key", f"{CONFIG}: sead: unknown", added(CONFIG, "sead: 3\n")),
@@ -291,6 +300,18 @@ MODELS = [
         "report", "page below a file", f"{BEAM}/x.html: cannot be written", output=f"{BEAM}/x.html"
     ),
     bad("report", "figures that are a file", f"{BEAM}", figures=BEAM),
+    bad(
+        "report",
+        "no earlier results",
+        "nowhere: holds no earlier report .*; name",
+        earlier="nowhere",
+    ),
+    bad(
+        "report",
+        "history over the table",
+        "--history: .* too; choose",
+        history="manifest/all.parquet",
+    ),
 ]
 BLANK, SIM, HKL, CELL = "blank.h5", "sim.geom", "tiny.hkl", "tiny.cell"
 PROGRAMS = [

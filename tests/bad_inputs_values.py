@@ -381,6 +381,9 @@ NEW = [
     bad("card", "output over its manifest", "--output: .* too; choose", output=MANIFEST),
     bad("crate", "missing configuration", "no.yaml: no such file", config="no.yaml"),
     bad("crate", "configuration of words", f"{CONFIG}: ", put(CONFIG, "words\n")),
+    bad("cost", "missing configuration", "no.yaml: no such file", config="no.yaml"),
+    bad("cost", "unknown key", f"{CONFIG}: sead: unknown key", replaced(CONFIG, "seed", "sead")),
+    bad("cost", "table of another kind", "new.txt: must end in .csv", output="new.txt"),
     bad("diff", "no project", "Snakefile: is not in this folder; go"),
 ]
 VALUES = [*NEW, *UNITS, *YAML, *SHEETS, *FIELDS, *LINKS, *REFLECTIONS_TOO]

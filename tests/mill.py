@@ -172,18 +172,20 @@ NOT_B = ("hit", "photon_energy_linear")
 
 
 # What follows whatever is remade.
-LAST: Jobs = {rule: {""} for rule in ("report", "check_all", "crate")}
+LAST: Jobs = {rule: {""} for rule in ("report", "check_all", "crate", "cost")}
+# What follows where frames or answers are remade.
+SHOWN: Jobs = LAST | {"gallery": {""}}
 
 
 def learnt(*tasks: str) -> Jobs:
     """Return the jobs after the frames of these tasks changed."""
-    return {rule: set(tasks) for rule in ("split", "train", "evaluate")} | LAST
+    return {rule: set(tasks) for rule in ("split", "train", "evaluate", "saliency")} | SHOWN
 
 
 def listed(*datasets: str) -> Jobs:
     """Return the jobs after shards of these datasets changed, without the tasks."""
     own = {rule: set(datasets) for rule in ("manifest", "check", "card")}
-    return own | {"manifest_all": {""}, "map": {""}} | LAST
+    return own | {"manifest_all": {""}, "map": {""}} | SHOWN
 
 
 def patterns(*datasets: str, shards: tuple[str, ...] = P_SHARDS) -> Jobs:

@@ -93,6 +93,10 @@ def test_a_failure_leaves_the_old_file(tmp_path: Path) -> None:
     assert final.read_text() == "old" and names(tmp_path) == {"page.html"}
 
 
+# Started as `nohup … &` starts it, a process and all that it starts ignore SIGINT.
+HEEDED = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+IGNORED = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+
 WORKFLOW = """
 import os, subprocess, sys
 environment = os.environ | {"SPOTMILL_WORKFLOW": str(os.getpid())}
@@ -142,11 +146,12 @@ def wait_for(path: Path, *words: str) -> str:
         ("shell", 1000.0, "refused: p00000.h5: the workflow that started this job is gone"),
     ],
 )
+@pytest.mark.parametrize("interrupts", [HEEDED, IGNORED], ids=["heeded", "ignored"])
 def test_a_job_whose_workflow_is_gone_writes_nothing(
-    dies: str, look_every: float, says: str, tmp_path: Path
+    dies: str, look_every: float, says: str, interrupts: str, tmp_path: Path
 ) -> None:
     (tmp_path / "job.py").write_text(JOB)
-    words = [sys.executable, "-c", WORKFLOW, str(look_every)]
+    words = [sys.executable, "-c", interrupts + WORKFLOW, str(look_every)]
     workflow = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert workflow.stdout
     shell = int(workflow.stdout.readline())

@@ -56,6 +56,10 @@ COMMANDS = {
     ],
     "train": [*TASK, "--output", "new/model"],
     "evaluate": [*TASK, "--model", "results/models/hit", "--water", WATER, "--output", "new/e"],
+    "saliency": [
+        *(*TASK, "--model", "results/models/hit", "--evaluation", "results/evaluation/hit"),
+        *("--output", "new/s"),
+    ],
     "report": [
         *("--config", CONFIG, "--manifest", "results/manifest/all.parquet", "--water", WATER),
         *("--evaluation", "results/evaluation/hit", "--model", "results/models/hit"),

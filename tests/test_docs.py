@@ -312,5 +312,8 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
             assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", tag), f"{page}: {tag}"
     for style in (tmp_path / "site").rglob("*.css"):
         assert not re.search(r"url\(\s*[\"']?(?:https?:)?//", style.read_text()), style
+    # What search needs where the site is opened by a double click.
+    assert (tmp_path / "site/search/search_index.js").is_file()
+    assert 'src="javascripts/iframe-worker.js"' in (tmp_path / "site/index.html").read_text()
     commands_page = (tmp_path / "site/reference/commands.html").read_text()
     assert all(f'id="spotmill-{name}"' in commands_page for name in COMMANDS)

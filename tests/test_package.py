@@ -124,3 +124,18 @@ def test_a_project_far_from_the_repository_runs(installed: Path, tmp_path: Path)
     assert (mine / water).is_file()
     told = run("spotmill", "doctor", cwd=mine, path=path)
     assert "0 failure" in told and "workflow: is that of the installed version" in told
+
+
+def test_a_job_under_conda_gets_the_program(installed: Path, tmp_path: Path) -> None:
+    # An environment that has pip and setuptools and no Spotmill, as conda makes it.
+    environment = tmp_path / "environment"
+    run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=tmp_path)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    libraries = Path(run(environment / "bin/python", "-c", where, cwd=tmp_path).strip())
+    tools = run(TOOLS / "python", "-c", where, cwd=tmp_path)
+    (libraries / "tools.pth").write_text(tools)
+    path = f"{environment}/bin:{installed}"
+    run("spotmill", "init", "mine", cwd=tmp_path, path=path)
+    run("sh", "envs/spotmill.post-deploy.sh", cwd=tmp_path / "mine", path=path)
+    assert (libraries / "spotmill" / PACKAGED / "Snakefile").is_file()
+    assert (environment / "bin/spotmill").is_file()

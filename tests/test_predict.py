@@ -1,6 +1,7 @@
 """Prediction on frames of any source: our shards, another detector, real frames, bad ones."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from predict_data import SIZE, other_detector, other_geometry
 
 from spotmill.errors import SpotmillError
@@ -22,6 +24,7 @@ from spotmill.inference.events import Maker, stacked
 from spotmill.inference.peak_file import DATA, read_peaks
 from spotmill.inference.pipeline import at_least
 from spotmill.inference.stated import Given, resolve
+from spotmill.inference.tables import SCHEMA
 from spotmill.inference.values import radius_of
 from spotmill.learning.applied import open_applied
 from spotmill.learning.encoders import View
@@ -386,3 +389,16 @@ def test_the_event_keeps_saturated_pixels(tmp_path: Path) -> None:
     strong = int(frame.image.max())
     event = Maker(Given(saturation=strong)).event(frame)
     assert event.saturated >= 1 and event.image.max() == strong
+
+
+def test_the_table_of_the_documentation_is_the_table() -> None:
+    page = (ROOT / "docs/predict.md").read_text(encoding="utf-8")
+    lines = page.split("| column | meaning |\n")[1].split("\n\n")[0].splitlines()[1:]
+    named = [name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])]
+    assert named == SCHEMA.names
+    # Every way in which a hit is told has its word.
+    (told_by,) = (line for line in lines if line.startswith("| `hit_by` |"))
+    source = (ROOT / "src/spotmill/inference/pipeline.py").read_text(encoding="utf-8")
+    ways = set(re.findall(r'by = .*?"(\w+)"', source))
+    assert ways == {"hit", "peaks", "heap", "lattice"}
+    assert all(f"`{way}`:" in told_by for way in ways)

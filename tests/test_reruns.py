@@ -6,6 +6,7 @@ from mill import (
     LAST,
     NOT_B,
     SELECTIVE,
+    SHOWN,
     learnt,
     listed,
     patterns,
@@ -144,7 +145,7 @@ def test_a_concept_remakes_the_stages_that_use_it(mill, name, edit, remade) -> N
     assert mill.pending() == union(remade, learnt(*EVERY_TASK))
 
 
-TRAINED = {"train": {"hit"}, "evaluate": {"hit"}} | LAST
+TRAINED = {"train": {"hit"}, "evaluate": {"hit"}, "saliency": {"hit"}} | SHOWN
 
 
 def test_overlays_drawn_when_they_are_read(mill) -> None:
@@ -158,7 +159,7 @@ def test_a_task_file(mill) -> None:
 
 
 def test_notes_and_controls_of_a_task(mill) -> None:
-    evaluated = {"evaluate": {"hit"}} | LAST
+    evaluated = {"evaluate": {"hit"}, "saliency": {"hit"}} | SHOWN
     mill.edit("config/tasks/hit.yaml", add("notes: [Seen on a Sunday.]\n"))
     assert mill.pending() == evaluated
     mill.edit("config/tasks/hit.yaml", add("controls: {epochs: 3}\n"))
@@ -184,6 +185,11 @@ def test_a_search(mill) -> None:
     assert mill.pending(words=["tuning"]) == asked
 
 
+def test_what_the_report_is_compared_with(mill) -> None:
+    mill.edit(CONFIG, add("report: {earlier: ../before/results}\n"))
+    assert mill.pending() == LAST
+
+
 def test_the_datasets_of_a_task(mill) -> None:
     mill.edit(f"config/tasks/{SELECTIVE}.yaml", replace("[A, C]", "[A, B, C]"))
     assert mill.pending() == learnt(SELECTIVE)
@@ -197,10 +203,16 @@ def test_the_datasets_that_a_task_holds_out(mill) -> None:
 
 def test_a_task_removed(mill) -> None:
     mill.edit(CONFIG, replace("  - config/tasks/photon_energy_linear.yaml\n", ""))
-    assert mill.pending() == LAST
+    assert mill.pending() == SHOWN
 
 
-CHECKED = {"check": set(ALL), "card": set(ALL), "crate": {""}}
+def test_the_frames_of_the_gallery(mill) -> None:
+    mill.edit(CONFIG, add("report: {gallery_frames: 7}\n"))
+    # The report has the configuration in it.
+    assert mill.pending() == SHOWN
+
+
+CHECKED = {"check": set(ALL), "card": set(ALL), "crate": {""}, "cost": {""}}
 STAGES = {
     "reflections": union(
         {"reflections": {"proteinase_k"}}, patterns(*ALL), listed(*ALL), learnt(*EVERY_TASK)
@@ -214,15 +226,18 @@ STAGES = {
     "labels": union({"labels": patterns(*ALL)["labels"]}, listed(*ALL), learnt(*EVERY_TASK)),
     "manifest": union(listed(*ALL), learnt(*EVERY_TASK)),
     "check": CHECKED,
-    "map": {"map": {""}} | LAST,
+    "map": {"map": {""}} | SHOWN,
     "split": learnt(*EVERY_TASK),
     # No search is part of a run.
     "tune": {},
-    "train": {"train": {*EVERY_TASK}, "evaluate": {*EVERY_TASK}} | LAST,
-    "evaluate": {"evaluate": {*EVERY_TASK}} | LAST,
+    "train": {rule: {*EVERY_TASK} for rule in ("train", "evaluate", "saliency")} | SHOWN,
+    "evaluate": {rule: {*EVERY_TASK} for rule in ("evaluate", "saliency")} | SHOWN,
+    "saliency": {"saliency": {*EVERY_TASK}} | LAST,
+    "gallery": {rule: {""} for rule in ("gallery", "crate", "cost")},
     "report": LAST,
-    "card": {"card": set(ALL), "crate": {""}},
-    "crate": {"crate": {""}},
+    "card": {"card": set(ALL), "crate": {""}, "cost": {""}},
+    "crate": {"crate": {""}, "cost": {""}},
+    "cost": {"cost": {""}},
 }
 
 
@@ -238,7 +253,8 @@ def test_a_raised_recipe_of_a_model(mill, model) -> None:
         "linear": "photon_energy_linear",
         "radial_profile": SELECTIVE,
     }.get(model)
-    remade = {"train": {tasks}, "evaluate": {tasks}} | LAST if tasks else {}
+    rules = ("train", "evaluate", "saliency")
+    remade = {rule: {tasks} for rule in rules} | SHOWN if tasks else {}
     assert mill.pending(models={model: 1000}) == remade
 
 

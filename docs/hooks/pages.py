@@ -21,6 +21,7 @@ PAGES = {
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "LICENSE": "licence.md",
+    "CITATION.cff": "citation.md",
     "config/README.md": "reference/configuration.md",
     "benchmarks/README.md": "reference/benchmarks.md",
 }
@@ -71,6 +72,7 @@ def made_pages() -> dict[str, str]:
     """Return the text of every page that is made, by its name on the site."""
     pages = {site: (ROOT / name).read_text() for name, site in PAGES.items()}
     pages["licence.md"] = f"# Licence\n\n```text\n{pages['licence.md'].rstrip()}\n```\n"
+    pages["citation.md"] = f"# How to cite\n\n```yaml\n{pages['citation.md'].rstrip()}\n```\n"
     pages["reference/configuration.md"] = reference.render()
     pages["reference/commands.md"] = command_page()
     for package in PACKAGES:

@@ -32,13 +32,17 @@ COMMANDS = {
     "split": "assign frames to training, validation and test",
     "train": "train the model of a task",
     "evaluate": "evaluate a model beside baselines and controls",
+    "saliency": "show where a trained model looked in a few test frames",
     "tune": "search for better settings of a task",
     "export": "hand models (ONNX) and datasets (CXI, WebDataset, ...) to other programs",
     "predict": "tell hits, peaks and the beam of any frames by trained models",
     "mask": "find hot, noisy and dead pixels in many frames",
     "watch": "predict frames as they come into a folder, and tell when the stream drifts",
     "monitor": "show predictions against time, and tell when the stream drifted",
+    "gallery": "write frames for the gallery of the report",
     "report": "make the report",
+    "serve": "show a finished or running production in the browser",
+    "cost": "tell what a run cost by rule, beside what was expected",
     "explain": "print all that made one frame, and make it again",
     "card": "describe a dataset for readers and machines",
     "crate": "record a run so that others can repeat it",
@@ -95,7 +99,7 @@ READ_ONE_BY_ONE = {"predict": ("sources",), "mask": ("sources",)}
 OUTPUTS = {
     "simulate": ("truth", "frames"),
     "reflections": ("hkl", "cell_output"),
-    "report": ("figures",),
+    "report": ("figures", "history"),
     "mask": ("picture",),
 }
 

@@ -68,6 +68,29 @@ class Publication(Model):
         return value.isoformat() if isinstance(value, date) else value
 
 
+class Report(Model):
+    """What the report holds."""
+
+    gallery_frames: int = Field(
+        200, ge=1, le=10_000, description="frames of the gallery at most, each whole and lossless"
+    )
+    gallery_bytes: int = Field(
+        10_000_000,
+        ge=1000,
+        le=10**10,
+        description="bytes of all these frames at most; with the default the whole report stays "
+        "below 30 MB",
+    )
+    earlier: str | None = Field(
+        None,
+        min_length=1,
+        description="folder `results` of another run to compare with; null: the latest different "
+        "report of this folder",
+    )
+
+    _names_fit = field_validator("earlier")(fit_name)
+
+
 class Dataset(Model):
     """One row of the sheet of datasets."""
 
@@ -134,6 +157,7 @@ class Config(Model):
     )
     hit: Hit = Field(Hit(), description="what counts as a hit")
     split: Split = Field(Split(), description="shares of the frames")
+    report: Report = Field(Report(), description="what the report holds")
     publication: Publication = Field(
         Publication(), description="who made the data and how others may use them"
     )

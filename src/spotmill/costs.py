@@ -27,13 +27,21 @@ PER_MEGAPIXEL = {
     "check": 0.003,
 }
 ENGINES = {"integrated": 0.0014, "lattice": 0.6, "crystfel": 120.0}  # simulate, by engine
-PER_UNIT = {"train": 0.004, "evaluate": 0.008, "report": 0.02, "map": 0.03}
+PER_UNIT = {
+    "train": 0.004,
+    "evaluate": 0.008,
+    "report": 0.02,
+    "map": 0.03,
+    "saliency": 10.0,
+    "gallery": 0.15,
+}
 
 # Typical bytes of a frame, for a million pixels, and of the whole of other files.
 FRAME_BYTES = {
     "peaks": 12_000,
     "peaks_water_overlay": 50_000,
     "labels": 9_000,
+    "gallery": 20_000,
     "water": 2_400_000,
 }
 MAPPED = 2000  # frames of a map at most
@@ -80,11 +88,17 @@ class Costs:
         self.measured[seconds is not None] += 1
         if seconds is None:
             seconds = self._typical_seconds(job)
-        existing = [Path(name) for name in job.outputs if Path(name).is_file()]
         return Cost(
             seconds * job.threads,
             sum(self._bytes(name, job) for name in job.outputs),
-            sum(path.stat().st_size for path in existing),
+            sum(held_bytes(Path(name)) for name in job.outputs),
+        )
+
+    def typical(self, job: Job) -> Cost:
+        """Return what is said of a job where nothing has run yet: its seconds and bytes."""
+        return Cost(
+            self._typical_seconds(job),
+            sum(self._typical_bytes(name, job) for name in job.outputs),
         )
 
     def units(self, rule: str, wildcards: dict[str, str], now: bool = True) -> float:
@@ -95,13 +109,16 @@ class Costs:
             return self.plan.count(dataset, shard) if now else self._held(dataset).get(shard, 0)
         if rule in ("manifest", "check") and dataset:
             return self._frames(dataset, now)
-        if task:
+        if task and rule != "saliency":
             frames = sum(self._frames(name, now) for name in self.plan.task_datasets(task))
             return frames * (self.plan.tasks[task].epochs if rule != "split" else 1)
         if rule in ("manifest_all", "report"):
             return sum(self._frames(name, now) for name in self.plan.datasets)
         if rule == "map":
             return min(MAPPED, sum(self._frames(name, now) for name in self.plan.datasets))
+        if rule == "gallery":
+            frames = sum(self._frames(name, now) for name in self.plan.datasets)
+            return min(self.plan.config.report.gallery_frames, frames)
         return 1
 
     def _held(self, dataset: str) -> dict[str, int]:
@@ -160,7 +177,7 @@ class Costs:
         """Return the size that a file will have, from its like of this dataset or others."""
         path, dataset = Path(name), job.wildcards.get("dataset")
         if job.rule not in SHARD_RULES or dataset is None:
-            return self._whole_bytes(path, dataset)
+            return self._whole_bytes(name, job)
         shard = job.wildcards["shard"]
         frames = self.plan.count(dataset, shard)
         for place in dict.fromkeys([dataset, *self.plan.datasets]):
@@ -169,22 +186,34 @@ class Costs:
             rate = frame_bytes(files, suffix, shard[0], tuple(self._held(place).items()))
             if rate is not None:
                 return rate * frames
-        content = path.parent.parent.name
-        if content == "truth":
-            return TRUTH_BYTES * frames
-        return FRAME_BYTES.get(content, 0) * self._megapixels(dataset) * frames
+        return self._typical_bytes(name, job)
 
-    def _whole_bytes(self, path: Path, dataset: str | None) -> float:
+    def _typical_bytes(self, name: str, job: Job) -> float:
+        path, dataset = Path(name), job.wildcards.get("dataset")
+        if job.rule in SHARD_RULES and dataset:
+            frames = self.plan.count(dataset, job.wildcards["shard"])
+            content = path.parent.parent.name
+            if content == "truth":
+                return TRUTH_BYTES * frames
+            return FRAME_BYTES.get(content, 0) * self._megapixels(dataset) * frames
+        if path.parent.name == "water" and dataset:
+            return FRAME_BYTES["water"] * self._megapixels(dataset)
+        if job.rule == "gallery":
+            sizes = [self._frames(one, True) * self._megapixels(one) for one in self.plan.datasets]
+            budget = self.plan.config.report.gallery_bytes
+            return min(budget, FRAME_BYTES["gallery"] * sum(sizes))
+        return FILE_BYTES
+
+    def _whole_bytes(self, name: str, job: Job) -> float:
+        path = Path(name)
+        if job.rule == "gallery":
+            return held_bytes(path) or self._typical_bytes(name, job)
         if path.is_file():
             return path.stat().st_size
         like = [
             other.stat().st_size for other in path.parent.glob(f"*{path.suffix}") if other.is_file()
         ]
-        if like:
-            return fmean(like)
-        if path.parent.name == "water" and dataset:
-            return FRAME_BYTES["water"] * self._megapixels(dataset)
-        return FILE_BYTES
+        return fmean(like) if like else self._typical_bytes(name, job)
 
     @property
     def basis(self) -> str:
@@ -195,6 +224,12 @@ class Costs:
         if not earlier:
             return "typical times of a laptop: no such job has run here yet"
         return f"earlier runs here for {earlier} jobs, typical times of a laptop for {typical}"
+
+
+def held_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files of a folder; 0 where there is none."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 @cache

@@ -6,6 +6,7 @@ a later run, perhaps with another configuration, has made since.
 
 import _thread
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -31,7 +32,18 @@ def watch() -> None:
     text = os.environ.get(VARIABLE, "")
     if text.isdecimal() and int(text) in _ancestors() and not _workflow:
         _workflow.append(int(text))
+        _heed_interrupts()
         threading.Thread(target=_wait, daemon=True).start()
+
+
+def _heed_interrupts() -> None:
+    """Let SIGINT raise KeyboardInterrupt where it is ignored, as after `nohup … &`.
+
+    `interrupt_main` does nothing while it is ignored, and Snakemake stops its jobs by it, too.
+    """
+    on_main = threading.current_thread() is threading.main_thread()
+    if on_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def refuse_orphans(path: Path) -> None:

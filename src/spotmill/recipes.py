@@ -23,10 +23,13 @@ RECIPES: dict[str, int] = {
     "split": 3,
     "train": 3,
     "evaluate": 4,
+    "saliency": 1,
     "tune": 1,
-    "report": 3,
+    "gallery": 1,
+    "report": 4,
     "card": 1,
     "crate": 2,
+    "cost": 1,
 }
 
 MODEL_RECIPES: dict[str, int] = {

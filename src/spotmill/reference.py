@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic_core import PydanticUndefined
 
 from spotmill.concepts import Beam, Beamstop, Crystal, Response, Solvent
-from spotmill.config import Config, Dataset, Hit, Publication, Split
+from spotmill.config import Config, Dataset, Hit, Publication, Report, Split
 from spotmill.distributions import Distribution
 from spotmill.model import Model
 from spotmill.randomise import Randomise
@@ -20,6 +20,7 @@ FILES: tuple[tuple[str, str, type[Model]], ...] = (
     ("config.yaml", "what to make", Config),
     ("config.yaml: `hit`", "when a frame counts as a hit", Hit),
     ("config.yaml: `split`", "shares of the frames", Split),
+    ("config.yaml: `report`", "what the report holds", Report),
     ("config.yaml: `publication`", "for the cards of the datasets", Publication),
     ("datasets.tsv", "one row a dataset, columns separated by tabs", Dataset),
     ("beams/*.yaml", "the beam", Beam),

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,8 @@ class Mill:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                # As from a terminal, also where these tests themselves ignore it (`nohup … &`).
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -104,12 +107,14 @@ class Mill:
         return (self.folder / "run.log").read_text(errors="replace")
 
     def outputs(self) -> dict[str, str]:
-        """Return the SHA-256 of every file under results/, hidden ones too, but benchmarks."""
+        """Return the SHA-256 of every file under results/, hidden ones too, but times."""
         results = self.folder / "results"
         return {
             str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(results.rglob("*"))
-            if path.is_file() and path.relative_to(results).parts[0] != "benchmarks"
+            if path.is_file()
+            and path.relative_to(results).parts[0] != "benchmarks"
+            and path.relative_to(results).parts[:2] != ("report", "cost")
         }
 
     def clear(self) -> None:

@@ -133,13 +133,14 @@ def cluster(local: Mill) -> Iterator[Cluster]:
 
 
 def same_as(local: Mill, mill: Mill, *, whole: bool) -> None:
-    """Compare every file under results/, benchmarks apart, byte by byte."""
+    """Compare every file under results/, times apart, byte by byte."""
     assert local.finish() == 0, local.said()[-6000:]
 
     def files(folder: Path) -> dict[str, Path]:
         paths = (path for path in (folder / "results").rglob("*") if path.is_file())
         found = {str(path.relative_to(folder)): path for path in paths}
-        return {name: found[name] for name in found if "/benchmarks/" not in name}
+        times = ("results/benchmarks/", "results/report/cost/")
+        return {name: found[name] for name in found if not name.startswith(times)}
 
     ours, theirs = files(mill.folder), files(local.folder)
     assert ours.keys() <= theirs.keys() and (not whole or ours.keys() == theirs.keys())

@@ -41,6 +41,7 @@ rule crate:
             "results/cards/{dataset}/croissant.json", dataset=list(PLAN.datasets)
         ),
         report="results/report/index.html",
+        gallery="results/report/gallery",
     output:
         crate="results/ro-crate-metadata.json",
         source=directory("results/source"),

@@ -44,6 +44,11 @@ rule check_all:
             task=PLAN.tasks,
             file=["evaluation.json", "predictions.parquet"],
         ),
+        expand(
+            "results/saliency/{task}/{file}",
+            task=PLAN.tasks,
+            file=["saliency.json", "parts.parquet"],
+        ),
         rules.report.output,
     output:
         "results/manifest/all.checked",

@@ -262,6 +262,12 @@ def publication_arguments():
     return words
 
 
+def earlier_argument():
+    """Return the folder of results that the report is compared with, as an argument."""
+    earlier = PLAN.config.report.earlier
+    return ["--earlier", earlier] if earlier else []
+
+
 def evaluation_waters(wildcards):
     """Expected water of the test frames' first dataset, or of all of theirs at several fluxes."""
     names = PLAN.test_datasets(wildcards.task)
@@ -279,7 +285,16 @@ def evaluation_reflections(wildcards):
     return [f"results/reflections/{name}.mtz" for name in sorted(crystals)]
 
 
-FIGURES = ["datasets", "frames", "frame_detail", "radial_profiles", "map"]
+FIGURES = [
+    "datasets",
+    "frames",
+    "frame_detail",
+    "radial_profiles",
+    "distributions",
+    "map",
+]
 TASK_FIGURES = [
-    f"{name}_{figure}" for name, task in PLAN.tasks.items() for figure in task.figures
+    f"{name}_{figure}"
+    for name, task in PLAN.tasks.items()
+    for figure in (*task.figures, "saliency")
 ]

@@ -12,6 +12,8 @@ rule report:
         predictions=expand(
             "results/evaluation/{task}/predictions.parquet", task=PLAN.tasks
         ),
+        saliency=expand("results/saliency/{task}/saliency.json", task=PLAN.tasks),
+        parts=expand("results/saliency/{task}/parts.parquet", task=PLAN.tasks),
     output:
         page="results/report/index.html",
         data=report(
@@ -23,6 +25,16 @@ rule report:
             expand("results/report/figures/{figure}.png", figure=TASK_FIGURES),
             caption="../report/tasks.rst",
             category="Tasks",
+        ),
+        # The same in lines, and the numbers.
+        others=expand(
+            "results/report/figures/{figure}.{ending}",
+            figure=FIGURES + TASK_FIGURES,
+            ending=["svg", "csv"],
+        ),
+        tables="results/report/figures/tasks.csv",
+        scripts=expand(
+            "results/report/scripts/{script}.js", script=["plotly.min", "charts"]
         ),
     log:
         "logs/report.log",
@@ -39,11 +51,18 @@ rule report:
         config_says=PLAN.config.model_dump_json(),
         models=folders_of("cards"),
         evaluations=folders_of("evaluations"),
+        saliency=folders_of("saliency"),
         figures=lambda wildcards, output: os.path.dirname(output.data[0]),
+        # Declared by no rule: Snakemake deletes outputs, and this is to outlive the report.
+        history=lambda wildcards, output: os.path.join(
+            os.path.dirname(os.path.dirname(output.page)), "reports.json"
+        ),
+        earlier=earlier_argument(),
     shell:
         r"""
         spotmill report --config {input.config:q} --manifest {input.manifest:q} \
             --map {input.map:q} --water {input.water:q} --evaluation {params.evaluations:q} \
-            --model {params.models:q} --output {output.page:q} --figures {params.figures:q} \
-            &>{log:q}
+            --model {params.models:q} --saliency {params.saliency:q} \
+            --output {output.page:q} --figures {params.figures:q} \
+            --history {params.history:q} {params.earlier:q} &>{log:q}
         """

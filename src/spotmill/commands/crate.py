@@ -30,7 +30,12 @@ SOURCE = "source"
 # Of the folder in which Snakemake runs, and of the program's repository.
 WORKFLOW = ("Snakefile", "workflow", "profiles", "envs")
 CODE = "src/spotmill"
-KINDS = {".py", ".csv", ".j2", ".css", ".smk", ".rst", ".yaml", ".yml", ".txt", ".toml", ".md", ""}
+# Of the report, but made after the crate, and never the same twice.
+TIMES = Path("report/cost")
+KINDS = {
+    *(".py", ".csv", ".j2", ".css", ".js", ".smk", ".rst", ".sh"),
+    *(".yaml", ".yml", ".txt", ".toml", ".md", ""),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -168,15 +173,18 @@ def made(
         parts[f"cards/{dataset}/"] = f"card of dataset {dataset}"
         parts[f"images/peaks_water_overlay/{dataset}/"] = f"frames of dataset {dataset}"
     others = ["cards", "reflections", "map", "splits", "report"]
-    others += [f"{kind}/{task}" for kind in ("models", "evaluation") for task in tasks]
+    others += [f"{kind}/{task}" for kind in ("models", "evaluation", "saliency") for task in tasks]
     for name in others:
         folder = results / name
         for file in track(sorted(folder.rglob("*")), name, "file"):
             place = file.relative_to(results)
-            if file.is_file() and not any(part.startswith(".") for part in place.parts):
+            hidden = any(part.startswith(".") for part in place.parts)
+            if file.is_file() and not hidden and TIMES not in place.parents:
                 found[place.as_posix()] = file_digest(file)
     parts |= {f"models/{task}/": f"model of task {task}" for task in tasks}
     parts |= {f"evaluation/{task}/": f"evaluation of task {task}" for task in tasks}
+    looked = [task for task in tasks if (results / "saliency" / task).is_dir()]
+    parts |= {f"saliency/{task}/": f"where the model of task {task} looked" for task in looked}
     if (results / "map").is_dir():
         parts["map/"] = "map of frames"
     return found, parts | {"report/": "report"}

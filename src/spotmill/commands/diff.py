@@ -147,8 +147,10 @@ SHARED = {
     "manifest_all": "table of all frames",
     "map": "map of frames",
     "check_all": "digests of all files",
+    "gallery": "gallery of frames",
     "report": "report",
     "crate": "record of the run",
+    "cost": "what the run cost",
 }
 
 # The rules of a dataset, in the order of the work.

@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary, indent=1))
     else:
-        print("\n".join(concluded(summary, args.output)))
+        print("\n".join(concluded(summary, args.output, args.cell)))
     return SOME_FAILED if summary["failed"] else 0
 
 
@@ -236,7 +236,7 @@ def draw(output: Path, event: Any, said: Any, number: int) -> None:
     picture(output / "pictures" / name, event, said)
 
 
-def concluded(summary: dict[str, Any], output: Path) -> list[str]:
+def concluded(summary: dict[str, Any], output: Path, cell: Path | None = None) -> list[str]:
     """Return lines that say what came of it."""
     lines = [f"frames {summary['frames']}, hits {summary['hits']}, failed {summary['failed']}"]
     lines.append(f"trusted: {summary['trust']}")
@@ -246,17 +246,23 @@ def concluded(summary: dict[str, Any], output: Path) -> list[str]:
     lines.append(
         f"written: {output}/predictions.parquet, predictions.csv, hits.lst, peaks.cxi, predict.json"
     )
-    return lines + handed_over(summary["crystfel"], output)
+    return lines + handed_over(summary["crystfel"], output, cell)
 
 
-def handed_over(known: dict[str, Any], output: Path) -> list[str]:
+def for_crystfel(words: list[str], cell: Path | None) -> list[str]:
+    """Return lines with the command that goes on, with the cell that was given."""
+    if cell is None:
+        return ["for CrystFEL (add -p with your cell, and -o):", f"  {shlex.join(words)}"]
+    return ["for CrystFEL (add -o):", f"  {shlex.join([*words, '-p', str(cell)])}"]
+
+
+def handed_over(known: dict[str, Any], output: Path, cell: Path | None) -> list[str]:
     """Return lines that say how CrystFEL goes on, and what is missing for it."""
     lines = []
     if known["geometry"]:
         place = [str(output / known[name]) for name in ("geometry", "list")]
-        options = " ".join(known["options"])
-        lines.append("for CrystFEL (add -p with your cell, and -o):")
-        lines.append(f"  {shlex.join(['indexamajig', '-g', place[0], '-i', place[1]])} {options}")
+        words = ["indexamajig", "-g", place[0], "-i", place[1], *known["options"]]
+        lines += for_crystfel(words, cell)
     if known["needs_plugin"]:
         lines.append("  its HDF5 needs the plugins that these images were compressed with:")
         lines.append(

@@ -33,6 +33,7 @@ from spotmill.commands.given_arguments import (
     given_by,
     pipeline_of,
 )
+from spotmill.commands.predict import for_crystfel
 from spotmill.errors import SpotmillError
 
 SOME_FAILED = 3
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
     # A reader that locks files would keep the detector from writing on; HDF5 reads this when it
     # is loaded.
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    from spotmill.inference.events import Maker
     from spotmill.inference.ledger import Ledger
     from spotmill.inference.monitor import Monitor
     from spotmill.inference.published import Published
@@ -126,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         given = given_by(args)
         pipeline = pipeline_of(args)
         ledger = stack.enter_context(Ledger.open(output, settings(args, folder, pipeline)))
-        published = Published(output, ledger)
+        published = Published(output, ledger, Maker(given))
         stack.callback(published.close)
         published.open()
         facts = {"folder": str(folder), "models": pipeline.trained_on}
@@ -150,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary, indent=1))
     else:
-        print("\n".join(concluded(summary, args.output)))
+        print("\n".join(concluded(summary, args.output, args.cell)))
     return SOME_FAILED if summary["failed"] and not was_stopped else 0
 
 
@@ -243,14 +245,17 @@ def begin(args: argparse.Namespace, folder: Path, frames: int, pipeline: Any) ->
     say(f"watches {folder}; the page is {args.output / 'watch.html'}; Ctrl-C ends it")
 
 
-def concluded(summary: dict[str, Any], output: Path) -> list[str]:
+def concluded(summary: dict[str, Any], output: Path, cell: Path | None = None) -> list[str]:
     """Return lines that say what came of it."""
     line = f"frames {summary['frames']}, hits {summary['hits']}, failed {summary['failed']}"
     times = {"frame": "declared by their files", "file": "of the files' last change"}
     by = ", ".join(f"{times[name]} ({count})" for name, count in summary["times_by"].items())
-    return [
+    lines = [
         f"{line}, alarms {summary['alarms']}",
         f"times: {by or 'none'}",
         f"written: {output}/predictions.csv, predictions.parquet, hits.lst, peaks/, monitor.csv, "
         "alarms.csv, watch.html",
     ]
+    if summary["crystfel"]:
+        lines += for_crystfel(summary["crystfel"], cell)
+    return lines

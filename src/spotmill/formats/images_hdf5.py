@@ -12,6 +12,7 @@ import numpy as np
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.frames import PROVENANCE
+from spotmill.formats.images_hdf5_channels import channels_of
 from spotmill.formats.images_hdf5_growing import is_streamed, is_written
 from spotmill.formats.images_hdf5_links import check_links, damage
 from spotmill.formats.images_hdf5_metadata import Instrument
@@ -69,11 +70,12 @@ class Hdf5File(FrameFile):
             with damage(path):
                 check_links(path, self._file)
                 place, self._parts = find_frames(path, self._file, data, likely, growing)
-                self._shape = _common_shape(path, self._parts)
+                self._channels = channels_of(self._file, place, self._parts[0])
+                self._shape = _common_shape(path, self._parts, bool(self._channels))
                 self._starts = np.cumsum([0, *(_frames(part) for part in self._parts)])
                 if not len(self):
                     raise SpotmillError(f"{path}: holds 0 frames; give a file with frames")
-                self._instrument = Instrument(self._file, place, len(self))
+                self._instrument = Instrument(self._file, place, len(self), self._channels[:1])
                 self._clock = Hdf5Clock(self._file, place, len(self))
                 self._is_ours = PROVENANCE in self._file
                 self._stored: dict[int, Stored] = {}
@@ -113,11 +115,18 @@ class Hdf5File(FrameFile):
         part = int(np.searchsorted(self._starts, event, side="right")) - 1
         dataset = self._parts[part]
         with damage(self.path, f"event {event} "):
-            array = dataset[event - self._starts[part]] if dataset.ndim > 2 else dataset[()]
+            number = event - self._starts[part]
+            number = (number, 0) if self._channels else number
+            array = dataset[number] if dataset.ndim > 2 else dataset[()]
             metadata = self._instrument.metadata(event)
             metadata = replace(metadata, time=self._clock.time(event))
             declared = self._instrument.live(event, self._shape)
         image = check_image(self.path, np.asarray(array).reshape(self._shape))
+        if self._channels:
+            words = (
+                f"has channels {', '.join(self._channels)}, of which {self._channels[0]} is read"
+            )
+            metadata = replace(metadata, remarks=(*metadata.remarks, words))
         largest = image.dtype.kind == "u" and not self._is_ours
         if largest and metadata.saturation == np.iinfo(image.dtype).max:
             largest = False
@@ -323,8 +332,8 @@ def _frames(part: h5py.Dataset) -> int:
     return 1 if part.ndim == 2 else int(part.shape[0])
 
 
-def _common_shape(path: Path, parts: list[h5py.Dataset]) -> tuple[int, int]:
-    """Return (ss, fs) of a frame, panels of a fourth dimension laid below one another."""
+def _common_shape(path: Path, parts: list[h5py.Dataset], channels: bool = False) -> tuple[int, int]:
+    """Return (ss, fs) of a frame; panels, but not channels, of a fourth axis lie below another."""
     for part in parts:
         check_filters(path, part)
         if part.ndim > 4:
@@ -332,7 +341,7 @@ def _common_shape(path: Path, parts: list[h5py.Dataset]) -> tuple[int, int]:
                 f"{path}: {part.name} has {part.ndim} axes; give frames as [frame, ss, fs] or "
                 "[frame, module, ss, fs], or a geometry that says what they are (dim lines)"
             )
-    shapes = {part.shape[-2:] if part.ndim < 4 else part.shape[1:] for part in parts}
+    shapes = {part.shape[-2:] if part.ndim < 4 or channels else part.shape[1:] for part in parts}
     if len(shapes) > 1:
         raise SpotmillError(f"{path}: holds arrays of different shapes, {sorted(shapes)}; split it")
     *panels, ss, fs = shapes.pop()

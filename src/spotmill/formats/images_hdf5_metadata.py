@@ -4,6 +4,7 @@ Units are read where the file declares them. Where it does not: NeXus wavelength
 energies in eV, lengths in m; the CXI format keeps to the SI (energies in J).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
@@ -50,10 +51,15 @@ class Instrument:
         Place of the frames; its first part is the entry.
     count
         Number of frames: a field with as many values has one a frame.
+    channels
+        Whose masks go before that of the detector.
     """
 
-    def __init__(self, file: h5py.File, place: str, count: int) -> None:
+    def __init__(
+        self, file: h5py.File, place: str, count: int, channels: Sequence[str] = ()
+    ) -> None:
         self._count = count
+        self._mask_places = *(f"{name}_channel/{MASKS[0]}" for name in channels), *MASKS
         self._remarks: list[str] = []
         self._file = file
         entries = [place.strip("/").split("/")[0] or "entry", "entry", "entry_1"]
@@ -111,7 +117,7 @@ class Instrument:
 
     def live(self, event: int, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Return the live pixels [ss, fs] by the file's own mask; None where it has none."""
-        for place in MASKS:
+        for place in self._mask_places:
             field = self._field(f"detector/{place}")
             if field is not None:
                 return self._mask(field, event, shape, None)

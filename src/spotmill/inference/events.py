@@ -179,7 +179,7 @@ class Maker:
         """
         given, shape = self.given, frame.image.shape
         stated = resolve(given, frame)
-        geometry = self._laid(shape)
+        geometry = self.laid(shape)
         detector = self._detector_of(geometry, stated, shape)
         live = self._live(frame, detector, geometry)
         if not live.any():
@@ -240,7 +240,7 @@ class Maker:
         likely = geometry.panels[0].data if geometry and data is None else None
         return open_frames_file(path, data, self.layout, likely, growing)
 
-    def _laid(self, shape: tuple[int, ...]) -> Geometry | None:
+    def laid(self, shape: tuple[int, ...]) -> Geometry | None:
         """Return the geometry of frames as they are read."""
         if self.layout is not None:
             return self.layout.geometry

@@ -36,6 +36,15 @@ PLAIN = 3.0
 LESS = 0.6
 # A gain within this factor of 1 is 1: a photon counter.
 NEAR_ONE = 1.5
+# Single photons are seen one by one where so many pixels and more stand out of the noise by so many
+# standard deviations, hold nearly all of them one photon each (the share of pixels that are lit),
+# and are alike (the range of their middle half over the median).
+FEWEST_LIT, APART, LEAST_ALIKE, SPARSE = 100, 5.0, 0.4, 0.05
+# A gain that the blocks know worse than to this share of itself is taken two standard errors
+# higher: photons may be missed then, but noise is not taken for them.
+KNOWN, ERRORS = 0.1, 2.0
+# Standard error of a median of n over the standard deviation of one, times the root of n.
+OF_MEDIAN = 1.2533
 
 
 def in_photons(event: Event) -> Event:
@@ -73,19 +82,40 @@ def counts_a_photon(image: NDArray[Any], live: NDArray[np.bool_]) -> float:
     small, by their share of the counts, and is the scale of the noise all the same.
     """
     noise = readout(image, live) if image.dtype.kind == "f" else 0.0
-    gain = scatter(image, live, FEW, noise)
+    if noise > 0:
+        seen = one_by_one(image, live, noise)
+        if seen > 0:
+            return 1.0 if 1 / NEAR_ONE <= seen <= NEAR_ONE else seen
+    gain, error = scatter(image, live, FEW, noise)
     if not np.isfinite(gain) or gain <= 0:
         # What lies in the noise is no photon.
         gain = PLAIN * noise**0.5
         return gain if gain > NEAR_ONE else 1.0
-    single = scatter(image, live, SINGLE, noise)
+    single = scatter(image, live, SINGLE, noise)[0]
     if np.isfinite(single) and gain > SPREAD * single:
-        many = scatter(image, live, MANY, noise)
+        many = scatter(image, live, MANY, noise)[0]
         gain = max(gain, many) if np.isfinite(many) else gain
+    if noise > 0 and error > KNOWN * gain:
+        gain += ERRORS * error
     gain = max(gain, PLAIN * noise**0.5)
-    if gain > NEAR_ONE and _are_single(image, live, gain, noise):
+    # Counts are photons only where one of them stands out of the noise.
+    is_seen = PLAIN * noise**0.5 < 1
+    if gain > NEAR_ONE and is_seen and _are_single(image, live, gain, noise):
         return 1.0
     return 1.0 if 1 / NEAR_ONE <= gain <= NEAR_ONE else gain
+
+
+def one_by_one(image: NDArray[Any], live: NDArray[np.bool_], noise: float) -> float:
+    """Return the counts of single photons where these stand apart from the noise; 0 elsewhere.
+
+    `noise` is the variance of the noise about zero.
+    """
+    values = image[live]
+    lit = values[values > APART * noise**0.5]
+    if len(lit) < FEWEST_LIT or len(lit) > SPARSE * len(values):
+        return 0.0
+    low, middle, high = np.percentile(lit, [25, 50, 75])
+    return float(middle) if high - low <= LEAST_ALIKE * middle else 0.0
 
 
 def _are_single(image: NDArray[Any], live: NDArray[np.bool_], gain: float, noise: float) -> bool:
@@ -111,18 +141,23 @@ def readout(image: NDArray[Any], live: NDArray[np.bool_]) -> float:
     return float((np.median(-below) / HALF_NORMAL) ** 2)
 
 
-def scatter(image: NDArray[Any], live: NDArray[np.bool_], edge: int, noise: float = 0.0) -> float:
-    """Return the variance over the mean of the counts in squares of `edge` pixels; NaN if unclear.
+def scatter(
+    image: NDArray[Any], live: NDArray[np.bool_], edge: int, noise: float = 0.0
+) -> tuple[float, float]:
+    """Return the variance over the mean of the counts in squares of `edge` pixels, and its error.
 
     The median of the blocks of a frame: spots are in few groups of a block, and bright ones in
-    few blocks. `noise` is a variance of single pixels that is no photons'.
+    few blocks. Its standard error follows from how these differ. NaN if unclear. `noise` is a
+    variance of single pixels that is no photons'.
     """
     tops, lefts = (np.arange(0, max(side - 2 * edge, 0) + 1, BLOCK) for side in image.shape)
     corners = np.stack(np.meshgrid(tops, lefts, indexing="ij"), axis=-1).reshape(-1, 2)
     if len(corners) > MOST_BLOCKS:
         corners = corners[np.linspace(0, len(corners) - 1, MOST_BLOCKS).round().astype(np.int64)]
     found = _ratios(image, live, corners, edge, BLOCK, FEWEST_GROUPS, FEWEST_PHOTONS, SPOT, noise)
-    return float(np.median(found)) if len(found) >= FEWEST_BLOCKS else float("nan")
+    if len(found) < FEWEST_BLOCKS:
+        return float("nan"), float("nan")
+    return float(np.median(found)), OF_MEDIAN * float(np.std(found, ddof=1)) / len(found) ** 0.5
 
 
 @njit(cache=True, nogil=True)

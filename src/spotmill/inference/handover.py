@@ -97,6 +97,22 @@ class Setting:
             for panel in self.geometry.panels
         )
 
+    def unknown(self) -> list[str]:
+        """Return what of the detector nobody says."""
+        known = self.geometry is not None
+        return [] if known else [name for name in OF_DETECTOR if not getattr(self, name)]
+
+    def geometry_of_peaks(self, photon_energy: float | str, clen: float | str) -> Geometry:
+        """Return the geometry of a file of peaks; energy (eV) and distance (m) or their places."""
+        known: dict[str, Any] = {
+            "panels": self.panels(),
+            "clen": Quantity("clen", clen, "m"),
+            "radiation": Quantity("photon_energy", photon_energy, "eV"),
+            "peak_list": f"/{RESULT}",
+            "peak_list_type": "cxi",
+        }
+        return Geometry(**known) if self.geometry is None else replace(self.geometry, **known)
+
     def _flat_panel(self) -> GeomPanel:
         assert self.pixel_size is not None and self.beam_centre is not None
         fs, ss = self.beam_centre
@@ -216,10 +232,7 @@ class Handover:
             names.append("photon_energy")
         if self._clen.is_missing:
             names.append("clen")
-        setting = self._setting
-        if setting is not None and setting.geometry is None:
-            names += [name for name in OF_DETECTOR if not getattr(setting, name)]
-        return names
+        return names + (self._setting.unknown() if self._setting else [])
 
     def _why(self) -> str:
         """Return what is missing, as a line with its remedy; empty where nothing is."""
@@ -246,21 +259,12 @@ class Handover:
 
     def geometry(self) -> Geometry:
         """Return the geometry of the file that holds images and peaks."""
-        setting = self._setting
-        assert setting is not None
-        given = setting.geometry
+        assert self._setting is not None
         energy, clen = self._energy, self._clen
-        place = f"/{PHOTON_ENERGY}" if energy.differs else float(energy.first or 0)
-        distance = f"/{DISTANCE}" if clen.differs else float(clen.first or 0)
-        panels = setting.panels()
-        known: dict[str, Any] = {
-            "panels": panels,
-            "clen": Quantity("clen", distance, "m"),
-            "radiation": Quantity("photon_energy", place, "eV"),
-            "peak_list": f"/{RESULT}",
-            "peak_list_type": "cxi",
-        }
-        return Geometry(**known) if given is None else replace(given, **known)
+        return self._setting.geometry_of_peaks(
+            f"/{PHOTON_ENERGY}" if energy.differs else float(energy.first or 0),
+            f"/{DISTANCE}" if clen.differs else float(clen.first or 0),
+        )
 
     def _options(self) -> list[str]:
         """Return what indexamajig needs besides geometry and list."""

@@ -26,7 +26,7 @@ from spotmill.formats.atomic import make_folder
 from spotmill.inference.tables import SCHEMA
 
 NAME = "watch.sqlite"
-LAYOUT = "1"
+LAYOUT = "2"
 PATIENCE = 60.0  # s to wait for a reader of the ledger
 
 TABLES = """
@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE TABLE IF NOT EXISTS failures (
     path TEXT NOT NULL, event INTEGER NOT NULL, why TEXT NOT NULL, PRIMARY KEY (path, event));
 CREATE TABLE IF NOT EXISTS alarms (number INTEGER PRIMARY KEY, fields TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS masks (digest TEXT PRIMARY KEY, packed BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS written (name TEXT PRIMARY KEY, rows INTEGER, bytes INTEGER);
 """
 # A frame's own columns come from the table that `predict` writes. `number` is its row there.
@@ -45,12 +46,13 @@ FRAMES = """
 CREATE TABLE IF NOT EXISTS frames (
     number INTEGER PRIMARY KEY, file_id INTEGER NOT NULL, version INTEGER NOT NULL,
     name TEXT NOT NULL, digest BLOB NOT NULL, late INTEGER NOT NULL, {columns},
-    place TEXT NOT NULL, peaks BLOB NOT NULL, UNIQUE (file_id, version, event));
+    setting TEXT NOT NULL, mask TEXT NOT NULL, place TEXT NOT NULL, peaks BLOB NOT NULL,
+    UNIQUE (file_id, version, event));
 """
 KINDS = {"bool": "INTEGER", "int32": "INTEGER", "int64": "INTEGER", "double": "REAL"}
 # Long values come last, so that others are read without them.
 FIRST = ("file_id", "version", "name", "digest", "late")
-LAST = ("place", "peaks")
+LAST = ("setting", "mask", "place", "peaks")
 
 
 @dataclass(slots=True)
@@ -231,6 +233,52 @@ class Ledger:
         with told(self._path):
             found = self._database.execute("SELECT max(number) FROM frames").fetchone()
         return int(found[0] or 0)
+
+    def put_mask(self, digest: str, packed: bytes) -> None:
+        """Write the live pixels of hits, once."""
+        self._database.execute("INSERT OR IGNORE INTO masks VALUES (?, ?)", (digest, packed))
+
+    def mask(self, digest: str) -> bytes:
+        """Return live pixels by their digest."""
+        with told(self._path):
+            found = self._database.execute(
+                "SELECT packed FROM masks WHERE digest = ?", (digest,)
+            ).fetchone()
+        return bytes(found[0])
+
+    def first_setting(self) -> str:
+        """Return the setting of the first hit whose image others can refer to; empty without."""
+        with told(self._path):
+            found = self._database.execute(
+                "SELECT setting FROM frames WHERE is_hit AND place != '' ORDER BY number LIMIT 1"
+            ).fetchone()
+        return str(found[0]) if found else ""
+
+    def first_beam(self, setting: str) -> tuple[float, float]:
+        """Return photon energy (eV) and distance (m) of the first hit that states both, or 0."""
+        with told(self._path):
+            found = self._database.execute(
+                "SELECT stated_photon_energy, stated_clen FROM frames WHERE is_hit AND setting = ? "
+                "AND place != '' AND stated_photon_energy IS NOT NULL AND stated_clen IS NOT NULL "
+                "ORDER BY number LIMIT 1",
+                (setting,),
+            ).fetchone()
+        return (float(found[0]), float(found[1])) if found else (0.0, 0.0)
+
+    def listed(self, first: int, last: int, setting: str) -> list[tuple[int, bool]]:
+        """Return number, and whether CrystFEL can be given it, of frames from a row on to a last.
+
+        That is a hit of a file as it is now, of the given setting, whose image lies in HDF5 and
+        whose photon energy and distance are known.
+        """
+        with told(self._path):
+            return self._database.execute(
+                "SELECT number, is_hit AND frames.version = files.version AND setting = ? "
+                "AND place != '' AND stated_photon_energy IS NOT NULL AND stated_clen IS NOT NULL "
+                "FROM frames JOIN files ON files.id = file_id WHERE number > ? AND number <= ? "
+                "ORDER BY number",
+                (setting, first, last),
+            ).fetchall()
 
     def hits(self, first: int, most: int) -> list[tuple[str, bool]]:
         """Return name, and whether it is a hit of a file as it is now, of frames from a row on."""

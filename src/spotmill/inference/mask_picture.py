@@ -19,11 +19,13 @@ def draw_mask(path: Path, found: Found) -> None:
     known = (found.mask & (1 << BITS["known"])) != 0
     step = max(1, -(-max(found.mask.shape) // WIDEST))
     mean = np.ma.MaskedArray(np.log10(np.maximum(found.mean, 1e-4)), mask=known)[::step, ::step]
+    # Dead pixels do not stretch the scale.
+    low, high = np.percentile(mean.compressed(), [0.5, 99.9]) if mean.count() else (0.0, 1.0)
     n_ss, n_fs = found.mask.shape
     with styled():
         figure = new_figure(9.0, 9.2)
         axes = figure.subplots()
-        picture = axes.imshow(mean, cmap="Greys", extent=(0, n_fs, n_ss, 0))
+        picture = axes.imshow(mean, cmap="Greys", extent=(0, n_fs, n_ss, 0), vmin=low, vmax=high)
         for kind, (marker, colour) in MARKS.items():
             ss, fs = np.nonzero(found.mask & (1 << BITS[kind]))
             label = f"{kind} ({len(ss)})"
@@ -32,8 +34,13 @@ def draw_mask(path: Path, found: Found) -> None:
             )
         axes.set_xlabel("fs (pixel)")
         axes.set_ylabel("ss (pixel)")
-        axes.legend(loc="upper right")
-        figure.colorbar(picture, ax=axes, shrink=0.8, label="photons a frame, logarithm to base 10")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(MARKS))
+        figure.colorbar(
+            picture,
+            ax=axes,
+            shrink=min(0.8, 0.8 * n_ss / n_fs),
+            label="photons a frame, logarithm to base 10",
+        )
         raw = to_png(figure)
     with atomic(path) as temporary:
         temporary.write_bytes(raw)

@@ -128,6 +128,7 @@ class Monitor:
         line: str,
         failures: Mapping[str, Mapping[int, str]],
         removed: int = 0,
+        more: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Write page, table and summary; return the summary.
 
@@ -137,6 +138,8 @@ class Monitor:
             How the stream stands; empty where it has ended, and the page need not reload.
         failures
             Why files and events could not be read.
+        more
+            To be in the summary as well.
         """
         table = self._bins.table()
         flat: list[dict[str, Any]] = [
@@ -154,6 +157,7 @@ class Monitor:
             "false_alarms": self._false_alarms,
             "times_by": {name: self._by[name] for name in sorted(self._by) if name},
             "failures": flat[:MOST_FAILURES],
+            **(more or {}),
             **self._facts,
         }
         with atomic(folder / BINS) as temporary:

@@ -5,7 +5,7 @@ The layout is that of `peak_file`; images of HDF5 files are joined by reference.
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from spotmill.formats.atomic import atomic
 from spotmill.formats.hdf5_output import Output
-from spotmill.inference.peak_file import COLUMNS, DATA, HALF, RESULT
+from spotmill.inference.peak_file import (
+    BAD,
+    COLUMNS,
+    COMPRESSED,
+    DATA,
+    HALF,
+    MASK,
+    RESULT,
+    UNITS,
+    stack_of,
+)
+from spotmill.inference.watch_handover import unpacked_mask
 from spotmill.physics.peak_finding import Peaks
 
 
@@ -70,9 +81,24 @@ def read_place(text: str) -> Place | None:
 
 
 def write_part(
-    path: Path, peaks: Sequence[NDArray[np.float32]], places: Sequence[Place | None]
+    path: Path,
+    peaks: Sequence[NDArray[np.float32]],
+    places: Sequence[Place | None],
+    masks: Sequence[str],
+    beam: Mapping[str, Sequence[float]],
+    mask_of: Callable[[str], bytes],
 ) -> None:
-    """Write the peaks [n, 4] of rows, and their images by reference where they are alike."""
+    """Write the peaks [n, 4] of rows, and their images by reference where they are alike.
+
+    Parameters
+    ----------
+    masks
+        Digest of the live pixels of each row; empty where they are not wanted.
+    beam
+        Values of each row by their place in the file, NaN where nobody knows.
+    mask_of
+        Returns packed live pixels by their digest.
+    """
     counts = np.array([len(one) for one in peaks], dtype=np.int64)
     columns = np.zeros((len(COLUMNS), len(peaks), max(int(counts.max(initial=0)), 1)), np.float32)
     for row, one in enumerate(peaks):
@@ -87,7 +113,11 @@ def write_part(
                 # CXI counts pixels from their centres.
                 moved = values - HALF if name.startswith(("peakX", "peakY")) else values
                 group.create_dataset(name, data=np.where(inside, moved, 0), compression="gzip")
+            for name, known in beam.items():
+                file[name] = np.asarray(known, dtype=np.float64)
+                file[name].attrs["units"] = np.bytes_(UNITS[name])
             _join(file, path.parent.resolve(), places)
+            _mask(file, places, masks, mask_of)
         output.check()
 
 
@@ -115,6 +145,28 @@ def _join(file: h5py.File, folder: Path, places: Sequence[Place | None]) -> None
                 layout[first:row] = source[place.number : end]
         first = row
     file.create_virtual_dataset(DATA, layout)
+
+
+def _mask(
+    file: h5py.File,
+    places: Sequence[Place | None],
+    masks: Sequence[str],
+    mask_of: Callable[[str], bytes],
+) -> None:
+    """Write the live pixels of all rows once, or of each row where they differ."""
+    shape = next((place.shape for place in places if place is not None), None)
+    wanted = sorted({mask for mask in masks if mask})
+    if shape is None or not wanted:
+        return
+    if len(wanted) == 1:
+        bad = np.where(unpacked_mask(mask_of(wanted[0]), shape), 0, BAD).astype(np.uint8)
+        file.create_dataset(MASK, data=bad, chunks=bad.shape, **COMPRESSED)
+        return
+    stack = stack_of(file, MASK, shape, np.dtype(np.uint8), BAD)
+    stack.resize(len(masks), axis=0)
+    for row, mask in enumerate(masks):
+        if mask:
+            stack[row] = np.where(unpacked_mask(mask_of(mask), shape), 0, BAD)
 
 
 def _follows(before: Place | None, after: Place | None) -> bool:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import poisson
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.images_model import FrameMetadata, RawFrame
 from spotmill.inference.artefacts import apart, doubts
 from spotmill.inference.events import Event, Maker
+from spotmill.inference.flaws import flaws, strangeness_of_flaws
 from spotmill.inference.gain import in_photons
 from spotmill.inference.plausible import outside_heap
 from spotmill.inference.second_look import peaks_of
@@ -39,6 +41,9 @@ PREFERRED = {
 STRANGE = 2.0
 # Peaks that make a hit, where it is told by them; as `hit.min_spots` is shipped.
 MIN_SPOTS = 3
+# Of the peaks on rings and edges such a share is taken for spots at most; the chance that no more
+# of them are.
+LEAK, LEAK_CHANCE = 0.01, 0.95
 # Peaks that make a hit, though the model of hits says none, and the probability of so many.
 PLAIN_HIT, PLAIN_CHANCE = 9, 0.99
 # A hit without a single peak is one from this probability on.
@@ -67,7 +72,10 @@ class Prediction:
         Photons a pixel.
     out_of_distribution
         How far the frame is from those that the model of hits was trained on: 1 is the farthest
-        of these.
+        of these. Also by its flaws, where these had none, and by a header that the models of
+        values do not know or that the frame contradicts.
+    flaws
+        Bright maxima that are single pixels or tracks.
     """
 
     probability: float
@@ -78,6 +86,7 @@ class Prediction:
     clen: Told
     background: float
     out_of_distribution: float
+    flaws: int
     remarks: tuple[str, ...] = ()
 
 
@@ -176,29 +185,30 @@ class Pipeline:
         threshold = model.calibration.threshold if model.calibration else None
         is_hit, by = probability >= (0.5 if threshold is None else threshold), "hit"
         every = peaks = sure = NO_PEAKS
-        count = 0
+        count, enough = 0, MIN_SPOTS
+        centre = beam_of(event.detector) if event.knows_radius else None
         if "peaks" in self.models:
             radius = radius_of(event.detector) if event.knows_radius else None
-            centre = beam_of(event.detector) if event.knows_radius else None
             finder = self.models["peaks"]
-            every, standing = peaks_of(finder, event.image, event.mask, marked, radius)
+            every, standing = peaks_of(finder, event.image, event.mask, marked, radius, centre)
             size = event.stated.pixel_size
             doubt = doubts(standing, event.image, event.mask, centre, size)
             count = int((~doubt.likely).sum())
             peaks = standing.rows(~doubt.certain)
             sure = apart(standing.rows(~doubt.likely))
+            enough += leaked(len(every.score) - len(standing.score))
         odd, far = worst(strange["hit"])
         if far > STRANGE:
             remarks.append(
                 f"{WORDS[odd]} unlike the training frames of hits ({far:.1f} times as far off)"
             )
             if "peaks" in self.models:
-                probability, by = at_least(sure.score, MIN_SPOTS), "peaks"
+                probability, by = at_least(sure.score, enough), "peaks"
                 is_hit = probability >= 0.5
         false = len(every.score) - count
         if by == "hit" and is_hit and false >= MIN_SPOTS and false > count:
             # What the model of hits took for spots is likely the same.
-            probability, by = at_least(sure.score, MIN_SPOTS), "peaks"
+            probability, by = at_least(sure.score, enough), "peaks"
             is_hit = probability >= 0.5
             remarks.append(
                 f"{false} of {len(every.score)} peaks are single pixels, tracks, or on rings and "
@@ -239,6 +249,19 @@ class Pipeline:
             told[target] = tell(self.models.get(target), event, seen, profiles)
             if told[target].remark:
                 remarks.append(f"{target.replace('_', ' ')}: {told[target].remark}")
+            far = max(far, told[target].strange)
+        size = event.stated.pixel_size
+        flawed = flaws(event.image, event.mask, marked.levels, marked.block, centre, size)
+        live = int(event.mask.sum())
+        strange_by_flaws = strangeness_of_flaws(flawed, live)
+        if strange_by_flaws > STRANGE:
+            remarks.append(
+                f"{flawed} bright pixels ({1e6 * flawed / live:.1f} in a million) are single or in "
+                "tracks, as hot pixels and cosmic rays; spotmill mask finds hot ones"
+            )
+        if not self.models["hit"].training.detectors:
+            # Models of several detectors are trained on frames with flaws.
+            far = max(far, strange_by_flaws)
         return Prediction(
             probability=probability,
             is_hit=bool(is_hit),
@@ -248,6 +271,7 @@ class Pipeline:
             clen=told["camera_length"],
             background=10 ** seen["background"],
             out_of_distribution=far,
+            flaws=flawed,
             remarks=tuple(remarks),
         )
 
@@ -304,6 +328,11 @@ def beam_of(detector: Detector) -> tuple[float, float] | None:
     axes = np.stack([panel.fs[:2], panel.ss[:2]], axis=1)
     fs, ss = np.linalg.solve(axes, -panel.corner[:2])
     return float(fs + panel.min_fs), float(ss + panel.min_ss)
+
+
+def leaked(refused: int) -> int:
+    """Return how many peaks may be left of those on rings and edges, where so many were refused."""
+    return int(poisson.ppf(LEAK_CHANCE, LEAK * refused)) if refused else 0
 
 
 def worst(strange: dict[str, float]) -> tuple[str, float]:

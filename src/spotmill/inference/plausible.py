@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
+from spotmill.inference.ridges import abound, fitted_centre, ridges
 from spotmill.physics.peak_finding import Peaks, deviance, ring_statistics
 
 # Pixels (rows and columns) of the ring around a peak, and how many of it must be live.
@@ -30,6 +32,8 @@ FEWEST_OF_QUARTER, EDGE_SIGMAS = 8, 5.0
 # Edge of the square in which a heap lies: pixels, and share of the detector's longer side.
 HEAP, HEAP_SHARE = 128, 0.125
 FEWEST_IN_HEAP = 5
+# Rings about a centre that is off the stated one by less are the stated one's, pixels.
+LEAST_SHIFT = 2.0
 
 
 def outstanding(
@@ -37,21 +41,34 @@ def outstanding(
     image: NDArray[Any],
     mask: NDArray[np.bool_],
     radius: NDArray[np.floating] | None = None,
+    centre: tuple[float, float] | None = None,
 ) -> Peaks:
     """Return the peaks that stand out of the pixels around them, not of the block alone.
 
     The ring around a peak gives the background, its brightest pixels left out; a peak without
     enough live pixels around it is kept. Where the distance of pixels from the beam is known
     (`radius` [ss, fs] in pixels, NaN where there is no panel), it must also stand out of rings
-    about the beam that are as narrow as itself, such as those of ice.
+    about the beam that are as narrow as itself, such as those of ice; and wherever the beam is,
+    out of a row of light that runs through it. Where many lie on such rows, rings are taken about
+    the centre that these tell, too, near the stated one (`centre`, fs and ss in pixels, of one flat
+    panel).
     """
     at = np.floor(peaks.place).astype(np.int64)
     if not len(at):
         return peaks
-    rings = np.ones(len(at)) if radius is None else narrow_rings(image, mask, radius, at)
+    rings = ridges(image, mask, at, background_around(image, mask, peaks.place))
+    on_ring = rings > NARROW
+    if radius is not None:
+        many, keep = abound(np.where(on_ring, rings, 1.0)), True
+        if many and centre is not None:
+            fitted = fitted_centre(peaks.place[on_ring], centre)
+            if np.hypot(fitted[0] - centre[0], fitted[1] - centre[1]) > LEAST_SHIFT:
+                radius, keep = _about(fitted, image.shape), False
+        factor, near = _ring_factors(image, mask, radius, at, keep)
+        rings = np.maximum(rings, factor)
+        on_ring |= near if many else factor > NARROW
     stands_out = _deviance(image, mask, at[:, 1], at[:, 0], rings, CLIP_SIGMAS)
-    take = stands_out >= np.where(rings > NARROW, LEAST_ON_RING, LEAST_DEVIANCE)
-    return peaks.rows(take)
+    return peaks.rows(stands_out >= np.where(on_ring, LEAST_ON_RING, LEAST_DEVIANCE))
 
 
 def narrow_rings(
@@ -64,7 +81,21 @@ def narrow_rings(
 
     At least 1. The surroundings are what the square ring around a peak sees of them.
     """
-    known, ring = _rings(radius)
+    return _ring_factors(image, mask, radius, at)[0]
+
+
+def _ring_factors(
+    image: NDArray[Any],
+    mask: NDArray[np.bool_],
+    radius: NDArray[np.floating],
+    at: NDArray[np.int64],
+    keep: bool = True,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the factors of `narrow_rings`, and whether places lie by a narrow ring.
+
+    With `keep` the rings of the radius wait for the next frame.
+    """
+    known, ring = _rings(radius, keep)
     some = _every(image.size)
     live = mask[some] & known
     mean, _ = ring_statistics(np.ascontiguousarray(image[some]), live, ring)
@@ -75,7 +106,9 @@ def narrow_rings(
     plain = (mean - around) * pixels > RING_SIGMAS * np.sqrt(around * pixels)
     factor = np.where(plain, mean / np.maximum(around, 1e-12), 1.0)
     own = np.nan_to_num(radius[at[:, 1], at[:, 0]]).astype(np.int64)
-    return np.asarray(factor[np.minimum(own, len(factor) - 1)])
+    own = np.minimum(own, len(factor) - 1)
+    near = maximum_filter1d(factor, 2 * OUTER + 1) > NARROW
+    return np.asarray(factor[own]), np.asarray(near[own])
 
 
 # The last radius, whose rings wait for the frames that follow: one object a detector.
@@ -88,7 +121,13 @@ def _every(pixels: int) -> tuple[slice, slice]:
     return np.s_[::step, ::step]
 
 
-def _rings(radius: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
+def _about(centre: tuple[float, float], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return the distance of every pixel [ss, fs] from a centre (fs, ss)."""
+    fs, ss = (np.arange(side, dtype=np.float32) + 0.5 for side in (shape[1], shape[0]))
+    return np.hypot(fs - np.float32(centre[0]), ss[:, None] - np.float32(centre[1]))
+
+
+def _rings(radius: NDArray[np.floating], keep: bool) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
     """Return which of these pixels have a ring, and the number of each one's ring."""
     for before, known, ring in _kept:
         if before is radius:
@@ -96,7 +135,8 @@ def _rings(radius: NDArray[np.floating]) -> tuple[NDArray[np.bool_], NDArray[np.
     some = radius[_every(radius.size)]
     known = np.isfinite(some)
     ring = np.where(known, some, 0).astype(np.int32)
-    _kept[:] = [(radius, known, ring)]
+    if keep:
+        _kept[:] = [(radius, known, ring)]
     return known, ring
 
 

@@ -18,13 +18,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spotmill.errors import SpotmillError
-from spotmill.formats.atomic import atomic, make_folder
+from spotmill.formats.atomic import atomic, make_folder, write_text
+from spotmill.formats.geom import format_geometry
 from spotmill.inference.drift import ALARM_COLUMNS
+from spotmill.inference.events import Maker
 from spotmill.inference.ledger import Ledger, restored
+from spotmill.inference.peak_file import DISTANCE, PHOTON_ENERGY
 from spotmill.inference.peak_parts import read_place, unpacked, write_part
 from spotmill.inference.tables import SCHEMA, shown
+from spotmill.inference.watch_handover import geometry_of, setting_of
+from spotmill.physics.units import wavelength_from_photon_energy
 
 TABLE, HITS, ALARMS = "predictions.csv", "hits.lst", "alarms.csv"
+# For CrystFEL: hits by the parts that hold their peaks and show their images, and the geometry.
+LISTED, GEOMETRY = "hits_in_peaks.lst", "predicted.geom"
 PARTS = ("predictions.parquet", "peaks")
 ROWS_A_PART = 1000
 AT_ONCE = 2000
@@ -117,28 +124,32 @@ class Appended:
 class Published:
     """All outputs of a ledger."""
 
-    def __init__(self, folder: Path, ledger: Ledger) -> None:
-        self._folder, self._ledger = folder, ledger
+    def __init__(self, folder: Path, ledger: Ledger, maker: Maker) -> None:
+        self._folder, self._ledger, self._maker = folder, ledger, maker
         header = ",".join(FULL_SCHEMA.names).encode() + b"\n"
         self._appended = {
             TABLE: Appended(folder / TABLE, header, self._table_lines),
             HITS: Appended(folder / HITS, b"", self._hit_lines),
+            LISTED: Appended(folder / LISTED, b"", self._listed_lines),
             ALARMS: Appended(
                 folder / ALARMS, ",".join(ALARM_COLUMNS).encode() + b"\n", self._alarms
             ),
         }
         self._in_parts = 0
+        # Of the first hit, which others must share.
+        self._setting = ""
 
     def open(self) -> None:
         """Open all outputs, and mend what a crash left behind."""
         known = self._ledger.written()
-        for name, output in self._appended.items():
-            output.open(*known.get(name, (0, 0)))
         self._in_parts, _ = known.get(PARTS[0], (0, 0))
         for number in range(self._in_parts // ROWS_A_PART):
             if not all(path.is_file() for path in self._part_paths(number)):
                 self._in_parts = number * ROWS_A_PART
                 break
+        self._settle()
+        for name, output in self._appended.items():
+            output.open(*known.get(name, (0, 0)))
 
     def follow(self) -> None:
         """Append what is new."""
@@ -146,8 +157,9 @@ class Published:
             output.follow()
 
     def remake_hits(self) -> None:
-        """Write the list of hits anew: a file was replaced, and its former hits are gone."""
-        self._appended[HITS].remake()
+        """Write the lists of hits anew: a file was replaced, and its former hits are gone."""
+        for name in (HITS, LISTED):
+            self._appended[name].remake()
 
     def flush(self) -> None:
         """Write the parts that grew, and record in the ledger what is on the disk."""
@@ -157,6 +169,9 @@ class Published:
         for number in range(self._in_parts // ROWS_A_PART, -(-frames // ROWS_A_PART)):
             self._write_part(number)
         self._in_parts = frames
+        # Not before its peaks are there is a hit listed.
+        self._settle()
+        self._appended[LISTED].follow()
         sizes = {name: output.flush() for name, output in self._appended.items()}
         with self._ledger.transaction():
             for name, (rows, size) in sizes.items():
@@ -172,15 +187,52 @@ class Published:
         table, peaks = (self._folder / name for name in PARTS)
         return table / f"part-{number:06d}.parquet", peaks / f"part-{number:06d}.cxi"
 
+    def _settle(self) -> None:
+        """Write the geometry, once a hit says which."""
+        self._setting = self._setting or self._ledger.first_setting()
+        if not self._setting:
+            return
+        made = geometry_of(setting_of(self._setting, self._maker))
+        if made is None:
+            return
+        path, text = self._folder / GEOMETRY, format_geometry(made)
+        with written(path):
+            known = path.is_file() and path.read_text(encoding="utf-8") == text
+        if not known:
+            write_text(path, text)
+
+    def for_crystfel(self) -> list[str]:
+        """Return the words of the command that goes on; none where there is nothing to go on."""
+        energy, clen = self._ledger.first_beam(self._setting)
+        if not (self._folder / GEOMETRY).is_file() or not (energy and clen):
+            return []
+        wavelength = wavelength_from_photon_energy(energy) * 1e-10
+        return [
+            *("indexamajig", "-g", str(self._folder / GEOMETRY), "-i", str(self._folder / LISTED)),
+            *("--peaks=cxi", "--no-revalidate", f"--wavelength-estimate={wavelength:.4g}"),
+            f"--camera-length-estimate={clen:.4g}",
+        ]
+
     def _write_part(self, number: int) -> None:
         table, peaks = self._part_paths(number)
-        columns = [*SCHEMA.names, "version", "peaks", "place"]
+        columns = [*SCHEMA.names, "version", "setting", "mask", "peaks", "place"]
         rows = self._ledger.frames(number * ROWS_A_PART, columns, ROWS_A_PART)
-        found = [restored(row[:-3]) | {"version": row[-3]} for row in rows]
+        found = [restored(row[:-5]) | {"version": row[-5]} for row in rows]
         with atomic(table) as temporary:
             pq.write_table(pa.Table.from_pylist(found, FULL_SCHEMA), temporary)
+        setting = self._setting or self._ledger.first_setting()
+        # Frames of another detector than the first hit's are in no list.
+        fits = [row[-4] == setting or not setting for row in rows]
         write_part(
-            peaks, [unpacked(row[-2]) for row in rows], [read_place(row[-1]) for row in rows]
+            peaks,
+            [unpacked(row[-2]) for row in rows],
+            [read_place(row[-1]) if own else None for row, own in zip(rows, fits, strict=True)],
+            [row[-3] if own else "" for row, own in zip(rows, fits, strict=True)],
+            {
+                PHOTON_ENERGY: [row["stated_photon_energy"] for row in found],
+                DISTANCE: [row["stated_clen"] for row in found],
+            },
+            self._ledger.mask,
         )
 
     def _table_lines(self, first: int) -> Iterator[tuple[int, bytes]]:
@@ -191,6 +243,18 @@ class Published:
         while rows := self._ledger.hits(first, AT_ONCE):
             yield len(rows), "".join(f"{name}\n" for name, is_hit in rows if is_hit).encode()
             first += len(rows)
+
+    def _listed_lines(self, first: int) -> Iterator[tuple[int, bytes]]:
+        while first < self._in_parts:
+            last = min(first + AT_ONCE, self._in_parts)
+            lines = []
+            usable = bool(self._setting) and (self._folder / GEOMETRY).is_file()
+            for number, is_listed in self._ledger.listed(first, last, self._setting):
+                part, row = divmod(number - 1, ROWS_A_PART)
+                if usable and is_listed:
+                    lines.append(f"{self._part_paths(part)[1]} //{row}\n")
+            yield last - first, "".join(lines).encode()
+            first = last
 
     def _alarms(self, first: int) -> Iterator[tuple[int, bytes]]:
         alarms = self._ledger.alarms(first)

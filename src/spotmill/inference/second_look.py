@@ -42,15 +42,18 @@ def peaks_of(
     mask: NDArray[np.bool_],
     marked: Marked | None = None,
     radius: NDArray[np.floating] | None = None,
+    centre: tuple[float, float] | None = None,
 ) -> tuple[Peaks, Peaks]:
     """Return all peaks of a frame, and those that stand out of their surroundings.
 
     `marked` is the same frame with its dead pixels marked, where it is at hand; `radius`
-    [ss, fs] is in pixels from the beam, where that is known.
+    [ss, fs] is in pixels from the beam, where that is known, and `centre` (fs, ss) its place on one
+    flat panel.
     """
     seen = model.candidates(image, mask, marked)
     every = model.accepted(seen)
-    kept = outstanding(every, image, mask, radius if len(every.score) >= FEWEST else None)
+    known = radius if len(every.score) >= FEWEST else None
+    kept = outstanding(every, image, mask, known, centre)
     refused = seen.place[model.refused(seen)]
     plain = refused[_is_plain(refused, image, mask)]
     for edge, dimmed in LOOKS:

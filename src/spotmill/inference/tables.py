@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
         _field("background", pa.float64(), "photons", "a live pixel, spots left out"),
         _field("saturated", pa.int64(), "pixel", "live pixels at or above saturation"),
         _field("out_of_distribution", pa.float64(), "", "1: as far off as any training frame"),
+        _field("flaws", pa.int32(), "", "bright maxima that are single pixels or tracks"),
         _field("time", pa.timestamp("ms", "UTC"), "", "of the frame, or when its file was written"),
         _field("time_by", pa.string(), "", "frame: its file says so; file: when that was written"),
         _field("remark", pa.string(), "", "what to know of the frame"),
@@ -71,6 +72,7 @@ def row_of(event: Event, said: Prediction) -> dict[str, Any]:
         "background": said.background,
         "saturated": event.saturated,
         "out_of_distribution": said.out_of_distribution,
+        "flaws": said.flaws,
         **time_of(event),
         "remark": "; ".join(said.remarks),
     }

@@ -39,12 +39,16 @@ class Told:
         Whether it agrees with what is stated; None where either is missing.
     remark
         Why it is NaN, where it is.
+    strange
+        How far what is stated lies from what the frame tells, 1 being as far as agrees; or from
+        the middle of what the model knows, 1 being the edge of that. 0 where nothing is stated.
     """
 
     value: float = math.nan
     sigma: float = math.nan
     agrees: bool | None = None
     remark: str = ""
+    strange: float = 0.0
 
 
 # Radial profiles of one frame, by how they were made.
@@ -76,7 +80,8 @@ def tell(
         stated = known[name]
         if stated is not None and not low * (1 - EDGE) <= stated <= high * (1 + EDGE):
             return Told(
-                remark=f"{name} is {stated:g} {UNITS[name]}, the model knows {low:g} to {high:g}"
+                remark=f"{name} is {stated:g} {UNITS[name]}, the model knows {low:g} to {high:g}",
+                strange=abs(stated - (low + high) / 2) / max((high - low) / 2, EDGE * high),
             )
     larger = area(model, event.detector)
     as_there = {**seen, "background": seen["background"] - math.log10(larger)}
@@ -94,8 +99,10 @@ def tell(
     stated = known[NAMES[model.task.target]]
     # Classes lie apart: a neighbour is no disagreement.
     slack = SIGMAS * sigma if model.task.scale == "values" else float(np.ptp(model.classes)) / 4
-    agrees = None if stated is None else abs(value - stated) <= max(slack, 1e-6 * value)
-    return Told(value, sigma, agrees)
+    if stated is None:
+        return Told(value, sigma)
+    off = abs(value - stated) / max(slack, 1e-6 * value)
+    return Told(value, sigma, off <= 1, strange=off)
 
 
 def area(model: Applied, detector: Detector) -> float:

@@ -19,9 +19,10 @@ from spotmill.inference.monitor import Monitor
 from spotmill.inference.pace import Pace
 from spotmill.inference.peak_parts import packed, place_text
 from spotmill.inference.pipeline import Pipeline, Prediction
-from spotmill.inference.published import HITS, Published
+from spotmill.inference.published import HITS, LISTED, Published
 from spotmill.inference.stated import Given, read_number
 from spotmill.inference.tables import row_of
+from spotmill.inference.watch_handover import Masks, setting_text
 from spotmill.inference.watch_work import Asked, Plan, Work, digest
 
 # A batch is written when it has so many frames, or is so old (s).
@@ -84,6 +85,7 @@ class Watcher:
         self._frames, self._hits = monitor.frames, monitor.hits
         self._newest = monitor.newest
         self._pace = Pace()
+        self._masks = Masks()
         # Frames on the page, and when it was written.
         self._shown, self._shown_at = -1, 0.0
         self._next_look = self._next_write = self._last_news = 0.0
@@ -242,6 +244,7 @@ class Watcher:
             "digest": digest(frame),
             "place": place_text(known_place(work.file, event)),
             "version": work.known.version,
+            "setting": setting_text(made),
         }
         coming = self._pool.submit(self._pipeline.predict, made)
         self._asked.append(Asked(work, made, own, coming))
@@ -264,6 +267,9 @@ class Watcher:
             return
         row = row_of(made, said)
         row |= asked.own | {"peaks": packed(said.peaks), "late": self._is_late(row)}
+        row |= {"mask": "", "live": b""}
+        if said.is_hit:
+            row["mask"], row["live"] = self._masks.packed(made.mask)
         if not self._batch:
             self._batch_since = time.monotonic()
         self._batch.append((work.known, row))
@@ -344,12 +350,15 @@ class Watcher:
                 if not known.id:
                     self._ledger.put_file(known)
                 row["file_id"] = known.id
+                if row["mask"]:
+                    self._ledger.put_mask(row["mask"], row["live"])
                 self._files[known.path] = known
             self._ledger.put_frames(rows)
             for alarm in alarms:
                 self._ledger.put_alarm(alarm.fields())
             if self._replaced:
-                self._ledger.put_written(HITS, 0, 0)
+                for name in (HITS, LISTED):
+                    self._ledger.put_written(name, 0, 0)
         self._batch, self._touched = [], {}
         self._published.follow()
         if self._replaced:
@@ -371,7 +380,11 @@ class Watcher:
         self._shown, self._shown_at = self._frames, began
         self._published.flush()
         summary = self._monitor.write(
-            self._plan.output, "" if final else line, self._failures, self._arrivals.removed
+            self._plan.output,
+            "" if final else line,
+            self._failures,
+            self._arrivals.removed,
+            {"crystfel": self._published.for_crystfel()},
         )
         for words in self._pace.news(began, self._monitor.last()) if not final else ():
             self._tell(words)

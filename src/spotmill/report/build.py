@@ -1,8 +1,13 @@
 """Make the whole report: every figure, its data, and the page."""
 
+import os
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from spotmill.formats.atomic import atomic, write_text
+from spotmill.report.changes import Changes
 from spotmill.report.figures_data import (
     dataset_table,
     draw_datasets,
@@ -13,6 +18,8 @@ from spotmill.report.figures_flux import draw_flux
 from spotmill.report.figures_frames import choose_detail, draw_detail, draw_gallery
 from spotmill.report.figures_map import draw_map
 from spotmill.report.figures_peaks import draw_peaks
+from spotmill.report.figures_saliency import draw_saliency
+from spotmill.report.figures_spread import draw_spread
 from spotmill.report.figures_task import draw_task, draw_verdict
 from spotmill.report.figures_values import draw_values
 from spotmill.report.inputs import Inputs
@@ -24,20 +31,24 @@ from spotmill.report.page import (
     ValueSection,
     render,
 )
+from spotmill.report.saliency import Saliency
+from spotmill.report.standings import standings, table
 from spotmill.report.style import Drawing
 from spotmill.report.verdict import group_tasks
 
 
-def build(inputs: Inputs) -> Contents:
-    """Draw all figures."""
+def build(
+    inputs: Inputs, changes: Changes | None = None, saliency: Sequence[Saliency] = ()
+) -> Contents:
+    """Draw all figures; `changes` says what differs from an earlier report."""
     profiles = measure_water(inputs)
-    table = dataset_table(inputs, profiles)
+    sets = dataset_table(inputs, profiles)
     groups = group_tasks(inputs.tasks)
-    data = [draw_datasets(inputs, table), draw_gallery(inputs)]
+    data = [draw_datasets(inputs, sets), draw_gallery(inputs)]
     detail = choose_detail(inputs)
     if detail is not None:
         data.append(draw_detail(inputs, detail))
-    data.append(draw_radial(inputs, profiles))
+    data += [draw_radial(inputs, profiles), draw_spread(inputs)]
     if inputs.frame_map is not None:
         data.append(draw_map(inputs, inputs.frame_map))
     by_name = {task.name: task for task in inputs.tasks}
@@ -51,20 +62,39 @@ def build(inputs: Inputs) -> Contents:
     values = [ValueSection(task, draw_values(task)) for task in inputs.values]
     peaks = [PeakSection(task, draw_peaks(task)) for task in inputs.peaks]
     flux = [FluxSection(task, draw_flux(task)) for task in inputs.flux]
-    return Contents(inputs, table, groups, verdict, data, sections, values, peaks, flux)
+    seen = [draw_saliency(inputs, one, profiles) for one in saliency]
+    return Contents(
+        inputs, sets, groups, verdict, data, sections, values, peaks, flux, changes, saliency, seen
+    )
 
 
 def write(contents: Contents, output: Path, figures: Path) -> None:
-    """Write the figures with their data, then the page; nothing before all is drawn."""
-    page = render(contents)
+    """Write figures, tables and scripts, then the page; nothing before all is drawn."""
+    place = Path(os.path.relpath(figures.resolve(), output.parent.resolve())).as_posix()
+    page = render(contents, quote(place))
     with atomic(output) as temporary:
         for drawing in contents.drawings:
             write_drawing(drawing, figures)
+        rows = standings(contents.inputs)
+        write_text(figures / "tasks.csv", table(rows).to_csv(index=False))
+        write_scripts(output.parent / "scripts")
         temporary.write_text(page, encoding="utf-8")
 
 
 def write_drawing(drawing: Drawing, folder: Path) -> None:
-    """Write a figure as `NAME.png` and its data as `NAME.csv`."""
-    with atomic(folder / f"{drawing.name}.png") as temporary:
-        temporary.write_bytes(drawing.png)
+    """Write a figure as `NAME.png` and `NAME.svg`, and its data as `NAME.csv`."""
+    for ending, content in (("png", drawing.picture.png), ("svg", drawing.picture.svg)):
+        with atomic(folder / f"{drawing.name}.{ending}") as temporary:
+            temporary.write_bytes(content)
     write_text(folder / f"{drawing.name}.csv", drawing.data.to_csv(index=False))
+
+
+def write_scripts(folder: Path) -> None:
+    """Copy the script of the charts and the library that it draws with, as Plotly ships it."""
+    for package, name in (
+        ("plotly", "package_data/plotly.min.js"),
+        ("spotmill.report", "templates/charts.js"),
+    ):
+        source = files(package).joinpath(name)
+        with atomic(folder / Path(name).name) as temporary:
+            temporary.write_bytes(source.read_bytes())

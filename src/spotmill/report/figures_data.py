@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
+from scipy.stats import chi2, norm
 
 from spotmill.physics.geometry import scattering_magnitude
 from spotmill.physics.units import wavelength_from_photon_energy
 from spotmill.report import style
+from spotmill.report.charts import MOST, Line, Panel, chart
 from spotmill.report.inputs import Inputs, read_frames
 from spotmill.report.names import conditions
 from spotmill.report.radial import Profile, radial_profile
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, styled, to_picture
+from spotmill.report.verdict import Verdict
 
 EMPTIES_READ = 20
 
@@ -25,6 +28,7 @@ def dataset_table(inputs: Inputs, profiles: Mapping[str, Profile]) -> pd.DataFra
         crystals, profile = inputs.frames(name, "crystal"), profiles[name]
         hits = int(crystals["is_hit"].sum())
         ratio, sigma = profile.ratio
+        chi_square, rings = profile.chi_square
         rows.append(
             {
                 "dataset": name,
@@ -41,9 +45,38 @@ def dataset_table(inputs: Inputs, profiles: Mapping[str, Profile]) -> pd.DataFra
                 "empties_measured": profile.frames,
                 "water_ratio": ratio,
                 "water_ratio_sigma": sigma,
+                "water_chi_square": chi_square,
+                "water_rings": rings,
             }
         )
     return pd.DataFrame(rows)
+
+
+def judge_water(inputs: Inputs, table: pd.DataFrame) -> Verdict | None:
+    """Judge whether the empties are as the water image expects, in sum and ring by ring.
+
+    A dataset fails below one chance in a hundred among all datasets. None where no empty of
+    fixed settings is known: settings that vary from frame to frame vary the background, too.
+    """
+    fixed = [
+        not (inputs.datasets[n].randomise or inputs.config.randomise) for n in table["dataset"]
+    ]
+    known = table[np.array(fixed, dtype=bool) & (table["water_rings"] > 0)]
+    if known.empty:
+        return None
+    distance = ((known["water_ratio"] - 1) / known["water_ratio_sigma"]).abs()
+    chance = np.minimum(
+        2 * norm.sf(distance), chi2.sf(known["water_chi_square"], known["water_rings"])
+    )
+    low = known.loc[2 * chance < 0.01 / len(known), "dataset"].tolist()
+    words = (
+        f"measured / expected water photons {known['water_ratio'].min():.4f} to "
+        f"{known['water_ratio'].max():.4f} in {len(known)} datasets, at most "
+        f"{distance.max():.1f} standard deviations from 1; ring by ring χ² / rings "
+        f"{(known['water_chi_square'] / known['water_rings']).min():.2f} to "
+        f"{(known['water_chi_square'] / known['water_rings']).max():.2f}"
+    )
+    return Verdict(not low, (words, *(f"dataset {name} is off by more than luck" for name in low)))
 
 
 def measure_water(inputs: Inputs) -> dict[str, Profile]:
@@ -74,7 +107,7 @@ def draw_datasets(inputs: Inputs, table: pd.DataFrame) -> Drawing:
         labels = [f"{name}  ({conditions(inputs, name)})" for name in names]
         counts.set_yticks(range(len(names)), labels)
         counts.invert_yaxis()
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         "datasets",
         "The datasets at a glance",
@@ -82,7 +115,7 @@ def draw_datasets(inputs: Inputs, table: pd.DataFrame) -> Drawing:
         "spread of true spots and of Bragg photons per pattern.",
         f"A spot counts from {inputs.hit.min_photons} drawn photons. Boxes span the middle half "
         "of the patterns, the line is the median, whiskers reach the 5th and 95th percentile.",
-        png,
+        picture,
         table,
     )
 
@@ -114,6 +147,8 @@ def _draw_spread(axes: Axes, values: Sequence["pd.Series[float]"], label: str) -
         whis=(5, 95),
         widths=0.55,
         manage_ticks=False,
+        # Of very many patterns those outside the whiskers would be a band.
+        showfliers=max((len(v) for _, v in shown), default=0) <= MOST,
         flierprops={"marker": ".", "markersize": 3, "markeredgecolor": style.GREY},
         medianprops={"color": style.VERMILION, "linewidth": 1.8},
         boxprops={"color": style.BLUE},
@@ -147,7 +182,7 @@ def draw_radial(inputs: Inputs, profiles: Mapping[str, Profile]) -> Drawing:
         figure.supylabel("photons per pixel and frame", fontsize=9.5)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper right", ncols=2)
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         "radial_profiles",
         "Frames without a crystal against the expected water",
@@ -156,9 +191,31 @@ def draw_radial(inputs: Inputs, profiles: Mapping[str, Profile]) -> Drawing:
         "Poisson uncertainty to expect; line: the expected water image. Water scatters most "
         "strongly at about q = 2/Å (d ≈ 3 Å); where the detector reaches that far, the ring "
         "must show.",
-        png,
+        picture,
         pd.concat(data, ignore_index=True),
-    )
+        chart(
+            [
+                Panel(_profile_lines(profiles[name]), "q, 1/Å", "photons per pixel",
+                      f"{name}   {conditions(inputs, name)}", {}, {"rangemode": "tozero"})
+                for name in names
+            ],
+            columns=3,
+            height=280,
+        ),
+    )  # fmt: skip
+
+
+def _profile_lines(profile: Profile) -> list[Line]:
+    ring = profile.pixels > 0
+    q, expected = profile.q[ring], profile.expected[ring]
+    lines = [Line("expected water", q, expected, style.VERMILION, mode="lines")]
+    if profile.frames:
+        measured, sigma = profile.measured[ring], profile.sigma[ring]
+        lines.append(
+            Line("measured in empties", q, measured, style.BLUE, mode="markers",
+                 low=measured - sigma, high=measured + sigma, size=4)
+        )  # fmt: skip
+    return lines
 
 
 def _draw_profile(axes: Axes, profile: Profile) -> None:

@@ -4,10 +4,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from spotmill.report import style
+from spotmill.report.charts import Line, Panel, chart, log_axis
 from spotmill.report.figures_quality import Scored, draw_calibration, draw_curves, draw_spots
 from spotmill.report.figures_task import draw_training
 from spotmill.report.flux import FluxResult, FluxTask
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, styled, to_picture
 from spotmill.report.verdict import percent
 
 
@@ -88,15 +89,45 @@ def draw_auroc(task: FluxTask) -> Drawing:
         axes.set_xlabel("share of the full flux on the crystal")
         axes.set_ylabel("AUROC")
         axes.legend(loc="lower left")
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_confusion",
         "Hits told from other frames, by flux",
         "AUROC of the model, of baselines and of two bounds against the flux.",
-        "Bands: 95 % interval. Dashed: the blind bound, which knows how often which signal "
-        "occurs in a pixel, not where; dotted: the oracle, which knows the frame's own spots.",
-        png,
+        "Bands (bars in the chart): 95 % interval. Dashed: the blind bound, which knows how often "
+        "which signal occurs in a pixel, not where; dotted: the oracle, which knows the frame's "
+        "own spots.",
+        picture,
         _table([*evaluation.results, *evaluation.bounds]),
+        chart(
+            [
+                Panel(
+                    [_chart_line(*look) for look in looks],
+                    "share of the full flux on the crystal",
+                    "AUROC",
+                    "",
+                    log_axis(evaluation.flux) | {"autorange": "reversed"},
+                    {"range": [0.4, 1.02]},
+                )
+            ],
+            height=480,
+        ),
+    )
+
+
+def _chart_line(result: FluxResult, colour: str, marker: str, dashes: str) -> Line:
+    known = [point for point in result.flux if point.auroc is not None and point.interval]
+    ends = [point.interval or (0.0, 0.0) for point in known]
+    return Line(
+        result.name,
+        [point.flux for point in known],
+        [point.auroc for point in known],
+        colour,
+        marker or "o",
+        dashes,
+        "lines+markers" if marker else "lines",
+        [low for low, _ in ends] if marker else None,
+        [high for _, high in ends] if marker else None,
     )
 
 
@@ -145,13 +176,13 @@ def draw_per_dataset(task: FluxTask) -> Drawing:
         axes.set_xlabel("share of the full flux on the crystal")
         axes.set_ylabel("AUROC")
         axes.legend(ncols=2)
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_per_dataset",
         "Dataset by dataset",
         "AUROC of the model within each dataset against the flux.",
         "Few frames make these uncertain; the data name the numbers.",
-        png,
+        picture,
         table,
     )
 
@@ -193,7 +224,7 @@ def draw_recall(task: FluxTask) -> Drawing:
         axes.set_xlabel("share of the full flux on the crystal")
         axes.set_ylabel("share of frames")
         figure.legend(loc="outside upper center", ncols=3)
-        png = to_png(figure)
+        picture = to_picture(figure)
     words = ""
     if at_rate:
         first = at_rate[0]
@@ -214,6 +245,6 @@ def draw_recall(task: FluxTask) -> Drawing:
         "Recall and specificity of the model against the flux.",
         "The thresholds are chosen on validation frames of all fluxes together; bars: 95 % "
         f"interval.{words}",
-        png,
+        picture,
         pd.DataFrame(records),
     )

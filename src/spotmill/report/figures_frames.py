@@ -12,7 +12,7 @@ from spotmill.report import style
 from spotmill.report.inputs import Image, Inputs, read_frame, read_spots
 from spotmill.report.names import conditions, frame_name
 from spotmill.report.pictures import Window, add_scale, show_frame, show_window, window_around
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, Picture, new_figure, styled, to_picture
 
 GALLERY = 12
 DETAIL = 160  # pixels across the window shown at full resolution
@@ -58,8 +58,8 @@ def spots(row: pd.Series) -> str:
     return f"{row['n_spots']} {'spot' if row['n_spots'] == 1 else 'spots'}"
 
 
-def draw_frames(inputs: Inputs, rows: Sequence[pd.Series], captions: Sequence[str]) -> bytes:
-    """Draw whole frames three in a row, their true spots circled, and return the PNG."""
+def draw_frames(inputs: Inputs, rows: Sequence[pd.Series], captions: Sequence[str]) -> Picture:
+    """Draw whole frames three in a row, their true spots circled."""
     columns = min(3, len(rows))
     lines = -(-len(rows) // columns)
     with styled():
@@ -75,7 +75,7 @@ def draw_frames(inputs: Inputs, rows: Sequence[pd.Series], captions: Sequence[st
         for axes in list(grid.flat)[len(rows) :]:
             axes.set_visible(False)
         add_scale(figure, picture, grid, location="bottom", shrink=0.8, aspect=45, pad=0.01)
-        return to_png(figure)
+        return to_picture(figure)
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,9 @@ def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:
         (whole, close), (marked, empty) = figure.subplots(2, 2)
         picture = show_frame(whole, photons, mask, 560, "Whole frame, true spots circled")
         _circle(whole, detail.spots, 38)
-        corner, size = (window.fs.start, window.ss.start), (window.fs.stop - window.fs.start)
-        whole.add_patch(
-            Rectangle(corner, size, size, fill=False, edgecolor=style.BLACK, linewidth=1.2)
-        )
+        corner = (window.fs.start, window.ss.start)
+        sides = window.fs.stop - window.fs.start, window.ss.stop - window.ss.start
+        whole.add_patch(Rectangle(corner, *sides, fill=False, edgecolor=style.BLACK, linewidth=1.2))
         show_window(close, photons, mask, window, "The square, pixel by pixel")
         show_window(marked, photons, mask, window, "The same, true spots with h k l")
         _name_spots(marked, detail.spots, window)
@@ -142,7 +141,7 @@ def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:
             axes.set_xlabel("fs (pixel)")
             axes.set_ylabel("ss (pixel)")
         add_scale(figure, picture, [close, empty], location="right", shrink=0.6, aspect=30)
-        png = to_png(figure)
+        drawn = to_picture(figure)
     name = detail.row["dataset"]
     return Drawing(
         "frame_detail",
@@ -152,7 +151,7 @@ def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:
         f"Dataset {name} ({conditions(inputs, name)}), {describe(detail.row)}. Circles: spots of "
         f"at least {inputs.hit.min_photons} drawn photons, from the truth table that is kept "
         "beside every frame; the rest is water and weaker spots.",
-        png,
+        drawn,
         detail.spots,
     )
 

@@ -1,9 +1,13 @@
 """The loss in training and validation, of tasks that record nothing else from epoch to epoch."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 
 from spotmill.report import style
-from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
+from spotmill.report.charts import Line, Panel, chart, decades
+from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_picture
 
 LOSSES = ("train_loss", "validation_loss")
 
@@ -28,12 +32,40 @@ def draw_losses(
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         axes.legend()
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{name}_training",
         "Training",
         "Curves of training and validation loss against epoch.",
         caption,
-        png,
+        picture,
         history,
+        chart(
+            [
+                Panel(
+                    history_lines(history, LOSSES),
+                    "epoch",
+                    label,
+                    "",
+                    {},
+                    losses_axis(history, logarithmic),
+                )
+            ]
+        ),
     )
+
+
+def history_lines(history: pd.DataFrame, columns: Sequence[str], first: int = 0) -> list[Line]:
+    """Return lines of what was recorded from epoch to epoch; `first` is the first one's look."""
+    return [
+        Line(column.replace("_", " "), rows["epoch"], rows[column], colour, marker)
+        for column, colour, marker in zip(
+            columns, style.CYCLE[first:], style.MARKERS[first:], strict=False
+        )
+        for rows in [history[history[column].notna()]]
+    ]
+
+
+def losses_axis(history: pd.DataFrame, logarithmic: bool) -> dict[str, Any]:
+    """Return the ordinate of the losses in a chart."""
+    return decades(history[list(LOSSES)].to_numpy().ravel()) if logarithmic else {}

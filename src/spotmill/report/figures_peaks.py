@@ -4,12 +4,16 @@ import numpy as np
 import pandas as pd
 
 from spotmill.report import style
+from spotmill.report.charts import Line, Panel, chart, log_axis
 from spotmill.report.figures_losses import LOSSES, draw_losses
 from spotmill.report.figures_quality import draw_calibration
 from spotmill.report.names import frame_name
 from spotmill.report.peaks import PeakEvaluation, PeakTask
 from spotmill.report.pictures import Window, add_scale, show_window
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, styled, to_picture
+
+# Of the curve, then of its spots from so many photons.
+CURVE_COLUMNS = ["name", "threshold", "precision", "recall", "photons_from", "true", "found"]
 
 
 def draw_peaks(task: PeakTask) -> list[Drawing]:
@@ -49,6 +53,11 @@ def draw_curve(task: PeakTask) -> Drawing:
             share = [one.found / one.n for one in result.per_photons]
             right.plot(photons, share, color=colour, marker=marker, label=result.name)
             rows += [{"name": result.name, **point.model_dump()} for point in result.curve]
+            rows += [
+                {"name": result.name, "photons_from": one.low, "recall": one.found / one.n}
+                | {"true": one.n, "found": one.found}
+                for one in result.per_photons
+            ]
         left.set_xlabel("recall: true spots that are found")
         left.set_ylabel("precision: found peaks that are true")
         low = corner(evaluation)
@@ -63,7 +72,7 @@ def draw_curve(task: PeakTask) -> Drawing:
         right.set_ylabel("recall")
         right.set_ylim(-0.02, 1.02)
         right.legend(loc="lower right")
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_confusion",
         "Precision and recall",
@@ -71,9 +80,40 @@ def draw_curve(task: PeakTask) -> Drawing:
         "Marks: the threshold chosen on validation frames. A found peak is right within "
         f"{evaluation.radius:g} pixels of a true spot of at least {evaluation.min_photons:g} "
         "photons, one to one.",
-        png,
-        pd.DataFrame(rows, columns=["name", "threshold", "precision", "recall"]),
+        picture,
+        pd.DataFrame(rows, columns=CURVE_COLUMNS).astype({"true": "Int64", "found": "Int64"}),
+        chart(_curve_panels(evaluation), height=460),
     )
+
+
+def _curve_panels(evaluation: PeakEvaluation) -> list[Panel]:
+    """Return precision against recall, and recall against photons."""
+    curves, strengths = [], []
+    for result, colour, marker in zip(evaluation.results, style.CYCLE, style.MARKERS, strict=False):
+        points = result.curve
+        at = [point.recall for point in points], [point.precision for point in points]
+        words = [f"{result.name}: recall {point.recall:.4f}, precision {point.precision:.4f}, "
+                 f"threshold {point.threshold:.4g}" for point in points]  # fmt: skip
+        curves.append(Line(result.name, *at, colour, mode="lines", points=words))
+        if result.precision is not None and result.recall is not None:
+            words = [f"{result.name}, threshold chosen: recall {result.recall:.4f}, precision "
+                     f"{result.precision:.4f}"]  # fmt: skip
+            curves.append(
+                Line(result.name, [result.recall], [result.precision], colour, marker,
+                     mode="markers", points=words, size=11)
+            )  # fmt: skip
+        photons = [one.low for one in result.per_photons]
+        share = [one.found / one.n for one in result.per_photons]
+        strengths.append(Line(result.name, photons, share, colour, marker))
+    low = corner(evaluation)
+    ends = {"range": [low, 1 + 0.03 * (1 - low)]}
+    ticks = sorted({one.low for result in evaluation.results for one in result.per_photons})
+    return [
+        Panel(curves, "recall: true spots that are found", "precision: found peaks that are true",
+              "Precision and recall", ends, ends),
+        Panel(strengths, "drawn photons of the spot, from", "recall", "Recall by strength",
+              log_axis(ticks), {"range": [-0.02, 1.02]}),
+    ]  # fmt: skip
 
 
 def corner(evaluation: PeakEvaluation) -> float:
@@ -111,14 +151,14 @@ def draw_datasets(task: PeakTask) -> Drawing:
         axes.set_xlabel("dataset")
         axes.set_ylabel("F1")
         axes.legend()
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_per_dataset",
         "F1 by dataset",
         "F1 with 95 % interval (frames drawn anew) in every dataset.",
         "Black lines: the bound, what counting statistics allow a finder that knows shape, "
         "strengths and background of spots. A perfect score in few frames has no width.",
-        png,
+        picture,
         pd.DataFrame(rows),
     )
 
@@ -161,12 +201,12 @@ def draw_example(task: PeakTask) -> Drawing:
             axes.set_xlabel(f"fs from {example.fs}, pixels")
             axes.set_ylabel(f"ss from {example.ss}, pixels")
             figure.legend(loc="outside lower center", ncols=3)
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_errors",
         "An example",
         "A part of a test frame with its true spots and the peaks that were found.",
         "The part of a test frame with the most true spots.",
-        png,
+        picture,
         pd.DataFrame(rows, columns=["what", "fs", "ss"]),
     )

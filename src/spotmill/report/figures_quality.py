@@ -8,9 +8,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from spotmill.report import style
+from spotmill.report.charts import Line, Panel, chart
 from spotmill.report.quality import Calibration, PrecisionRecall, Reliability, Roc, Spots
 from spotmill.report.stored import Interval
-from spotmill.report.style import Drawing, new_figure, styled, to_png
+from spotmill.report.style import Drawing, new_figure, styled, to_picture
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def draw_calibration(task: str, calibration: Calibration | None, one: str = "fra
         bottom.set_xlim(-0.03, 1.03)
         if sides:
             top.legend(loc="upper left")
-        png = to_png(figure)
+        picture = to_picture(figure)
     after = calibration.after if calibration else None
     return Drawing(
         f"{task}_calibration",
@@ -73,7 +74,7 @@ def draw_calibration(task: str, calibration: Calibration | None, one: str = "fra
         f"On the dotted line, of {one}s said to have probability p a share p came true. Bars: 95 % "
         f"interval. {_method(calibration, one)} The number is the mean distance over ten bins, "
         "with its 95 % interval (bootstrap over frames).",
-        png,
+        picture,
         pd.DataFrame(
             [
                 {"side": name, "said": one.said, "share": one.share, "n": one.n, "true": one.true,
@@ -167,7 +168,7 @@ def draw_curves(task: str, scores: Sequence[Scored], caption: str) -> Drawing:
             axes.set_ylim(-0.03, 1.03)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13))
-        png = to_png(figure)
+        picture = to_picture(figure)
     known = [score.label for score in scores if score.roc is not None]
     return Drawing(
         f"{task}_curves",
@@ -175,10 +176,34 @@ def draw_curves(task: str, scores: Sequence[Scored], caption: str) -> Drawing:
         f"ROC and precision-recall curves; area under the ROC curve: {'; '.join(known)}."
         if known
         else "No curve: the test frames are of one class.",
-        f"Left of 0.01 the axis of false alarms is linear, right of it logarithmic. {caption}",
-        png,
+        "In the picture the axis of false alarms is linear left of 0.01 and logarithmic right "
+        f"of it. {caption}",
+        picture,
         pd.DataFrame(records, columns=["name", "curve", "x", "y"]),
+        chart(_curve_panels(scores), height=520) if known else "",
     )
+
+
+def _curve_panels(scores: Sequence[Scored]) -> list[Panel]:
+    """Return ROC and precision-recall curves; one zooms into the corner that matters."""
+    roc = [Line("chance", [0, 1], [0, 1], style.GREY, dash=":", mode="lines")]
+    precision = []
+    for n, score in enumerate(scores):
+        if score.roc is None or score.precision_recall is None:
+            continue
+        # Dashes where colours come again.
+        colour, dash = style.CYCLE[n % len(style.CYCLE)], "-" if n < len(style.CYCLE) else "--"
+        at = score.roc.false_alarm, score.roc.recall
+        roc.append(Line(score.label, *at, colour, dash=dash, mode="lines"))
+        at = score.precision_recall.recall, score.precision_recall.precision
+        precision.append(Line(score.label, *at, colour, dash=dash, mode="lines"))
+    share = {"range": [-0.02, 1.02]}
+    return [
+        Panel(roc, "false alarms: share of frames without a hit", "recall: share of hits",
+              "ROC", share, share),
+        Panel(precision, "recall: share of hits", "precision: share of the called that are hits",
+              "Precision and recall", share, share),
+    ]  # fmt: skip
 
 
 def _points(name: str, curve: str, x: list[float], y: list[float]) -> list[dict[str, object]]:
@@ -220,13 +245,13 @@ def draw_spots(task: str, series: Sequence[tuple[str, Sequence[Spots]]], caption
         axes.set_ylabel("right answers, %")
         if series:
             figure.legend(loc="outside upper center", ncols=4)
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task}_spots",
         "By the number of true spots",
         "Share of right answers, with 95 % interval, against the number of true spots of a frame.",
         f"n: test frames with so many spots; bars: 95 % interval (Wilson). {caption}",
-        png,
+        picture,
         pd.DataFrame(
             [
                 {"name": name, "spots": part.words, "n": part.n, "correct": part.correct,

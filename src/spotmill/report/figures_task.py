@@ -8,13 +8,15 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from spotmill.report import style
+from spotmill.report.charts import Panel, chart
 from spotmill.report.evaluations import Control, DatasetResult, Evaluation, Result, Task, Worst
 from spotmill.report.figures_frames import draw_frames, spots
+from spotmill.report.figures_losses import LOSSES, history_lines, losses_axis
 from spotmill.report.figures_quality import Scored, draw_calibration, draw_curves, draw_spots
 from spotmill.report.flux import FluxTask
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import conditions, frame_name
-from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
+from spotmill.report.style import Drawing, Picture, new_figure, plain_log, styled, to_picture
 from spotmill.report.verdict import Group
 
 ERRORS = 6
@@ -54,7 +56,7 @@ def draw_verdict(groups: Sequence[Group]) -> Drawing:
         grid[-1, 0].set_xlabel("accuracy on the test frames, % (bars: 95 % interval)")
         handles = [axes_line(label, colour, marker) for label, colour, marker in ROLES.values()]
         figure.legend(handles=handles, loc="outside upper center", ncols=4, columnspacing=1.2)
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         "verdict",
         "All results side by side",
@@ -62,7 +64,7 @@ def draw_verdict(groups: Sequence[Group]) -> Drawing:
         "Dotted line: always naming the commonest class. Black tick: chance for a control. "
         "Controls have nothing to learn from. One in 20 misses its tick by luck; a control "
         "counts as failed when it is too far off for luck.",
-        png,
+        picture,
         data,
     )
 
@@ -135,22 +137,31 @@ def draw_training(task: Task | FluxTask) -> Drawing:
     with styled():
         figure = new_figure(10 if extras else 6, 3.2)
         panels = figure.subplots(1, 2 if extras else 1, squeeze=False)[0]
-        _draw_curves(panels[0], history, ["train_loss", "validation_loss"])
+        _draw_curves(panels[0], history, LOSSES)
         panels[0].set_title("Loss")
-        if (history[["train_loss", "validation_loss"]].min() > 0).all():
+        logarithmic = bool((history[list(LOSSES)].min() > 0).all())
+        if logarithmic:
             plain_log(panels[0])
         if extras:
             _draw_curves(panels[1], history, extras)
             panels[1].set_title("Recorded besides")
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_training",
         "Training",
         "Curves of training and validation loss against epoch.",
         "Validation frames only choose the epoch and the threshold; test frames play no part.",
-        png,
+        picture,
         history,
-    )
+        chart(
+            [
+                Panel(history_lines(history, LOSSES), "epoch", "", "Loss", {},
+                      losses_axis(history, logarithmic)),
+                *([Panel(history_lines(history, extras, 2), "epoch", "", "Recorded besides")]
+                  if extras else []),
+            ]
+        ),
+    )  # fmt: skip
 
 
 def _draw_curves(axes: Axes, history: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -187,7 +198,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
             ]
         for axes in list(grid.flat)[len(results) :]:
             axes.set_visible(False)
-        png = to_png(figure)
+        picture = to_picture(figure)
     ours = evaluation.ours
     return Drawing(
         f"{evaluation.task}_confusion",
@@ -195,7 +206,7 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
         f"Confusion matrices; the model has {ours.correct} of {ours.n} right.",
         "Rows: truth, columns: answer, numbers: test frames; the diagonal is right. First the "
         "model, then the classical baselines on the same frames.",
-        png,
+        picture,
         pd.DataFrame(records),
     )
 
@@ -238,13 +249,13 @@ def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
         axes.set_ylim(-3, 103)
         axes.set_ylabel("accuracy, %")
         figure.legend(loc="outside upper center", ncols=4)
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{evaluation.task}_per_dataset",
         "Dataset by dataset",
         "Accuracy with 95 % interval for each dataset, model and baselines side by side.",
         "Few frames make wide intervals (95 %, Wilson).",
-        png,
+        picture,
         pd.DataFrame(records),
     )
 
@@ -282,9 +293,9 @@ def draw_errors(inputs: Inputs, evaluation: Evaluation) -> Drawing:
             f"true: {worst.truth}   said: {worst.said}"
             for worst, row in zip(shown, rows, strict=True)
         ]
-        png = draw_frames(inputs, rows, captions)
+        picture = draw_frames(inputs, rows, captions)
     else:
-        png = _draw_words("No error on the test frames")
+        picture = _draw_words("No error on the test frames")
     return Drawing(
         f"{evaluation.task}_errors",
         _errors_title(evaluation),
@@ -292,7 +303,7 @@ def draw_errors(inputs: Inputs, evaluation: Evaluation) -> Drawing:
         "Each point is the largest pixel of a block; circles: true spots; blue bars: gaps."
         if rows
         else "",
-        png,
+        picture,
         pd.DataFrame([worst.model_dump() for worst in evaluation.worst], columns=ERROR_COLUMNS),
     )
 
@@ -310,8 +321,8 @@ def error_words(worst: Worst) -> str:
     )
 
 
-def _draw_words(words: str) -> bytes:
+def _draw_words(words: str) -> Picture:
     with styled():
         figure = new_figure(6, 1.2)
         figure.text(0.5, 0.5, words, ha="center", va="center", fontsize=12)
-        return to_png(figure)
+        return to_picture(figure)

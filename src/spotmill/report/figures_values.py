@@ -5,8 +5,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from spotmill.report import style
+from spotmill.report.charts import MOST, evenly
 from spotmill.report.figures_losses import draw_losses
-from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_png
+from spotmill.report.style import Drawing, new_figure, plain_log, styled, to_picture
 from spotmill.report.values import Part, ValueTask
 
 # Shown in keV and mm.
@@ -31,7 +32,8 @@ def draw_said(task: ValueTask) -> Drawing:
     """Draw what was said against what was true, with standard deviations."""
     evaluation, table = task.evaluation, task.predictions
     factor, unit = SHOWN[evaluation.unit]
-    truth, said, sigma = (table[name] * factor for name in ("truth", "said", "sigma"))
+    drawn = table.iloc[evenly(len(table))]
+    truth, said, sigma = (drawn[name] * factor for name in ("truth", "said", "sigma"))
     with styled():
         figure = new_figure(5.4, 4.6)
         axes = figure.subplots()
@@ -42,14 +44,15 @@ def draw_said(task: ValueTask) -> Drawing:
         axes.plot(ends, ends, color=style.GREY, linewidth=1)
         axes.set_xlabel(f"true, {unit}")
         axes.set_ylabel(f"said, {unit}")
-        png = to_png(figure)
+        picture = to_picture(figure)
     ours = evaluation.ours
     return Drawing(
         f"{task.name}_confusion",
         "What was true and what was said",
         f"Answers against truth; root mean square error {ours.rmse * factor:.3g} {unit}.",
-        "One point a test frame; bars: the standard deviation that the model states; line: equal.",
-        png,
+        "One point a test frame; bars: the standard deviation that the model states; line: equal."
+        + (f" {MOST} of {len(table)} are drawn, evenly taken." if len(table) > MOST else ""),
+        picture,
         table,
     )
 
@@ -68,14 +71,14 @@ def draw_parts(task: ValueTask) -> Drawing:
             axes.set_xlabel(LABELS[name])
         grid[0].set_ylabel(f"root mean square error, {unit}")
         grid[0].legend()
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_per_dataset",
         "Where on the range",
         "Error of the model beside limit and Cramér-Rao bound, by photon energy and camera length.",
         "Limit: the least error that any estimate can have on such photons and ranges. "
         "Cramér-Rao: of an unbiased estimate that knows no range.",
-        png,
+        picture,
         pd.DataFrame([part.model_dump() for part in parts], columns=list(Part.model_fields)),
     )
 
@@ -113,12 +116,12 @@ def draw_calibration(task: ValueTask) -> Drawing:
         axes.plot(middle, normal, color=style.BLACK, linewidth=1.2)
         axes.set_xlabel("error / stated standard deviation")
         axes.set_ylabel("test frames")
-        png = to_png(figure)
+        picture = to_picture(figure)
     return Drawing(
         f"{task.name}_errors",
         "Are the stated deviations right?",
         f"Histogram of errors over stated deviations beside a normal law; coverage {words}.",
         f"Share of frames within the stated interval, by its level: {words}.",
-        png,
+        picture,
         pd.DataFrame({"pull": middle, "frames": counts, "normal": normal}),
     )

@@ -1,43 +1,58 @@
-"""The report as one page that needs nothing else."""
+"""The report as one page, with its pictures and scripts beside it."""
 
-import base64
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
 from spotmill import __version__
 from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
 from spotmill.recipes import RECIPES
+from spotmill.report.changes import Changes
 from spotmill.report.evaluations import Task
+from spotmill.report.figures_data import judge_water
 from spotmill.report.figures_map import odd_rows
 from spotmill.report.flux import FluxTask, judge_flux
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import frame_name
 from spotmill.report.peaks import PeakTask, judge_peaks
+from spotmill.report.saliency import Saliency
+from spotmill.report.standings import in_one_breath, standings
 from spotmill.report.style import Drawing
 from spotmill.report.values import ValueTask, judge_values
-from spotmill.report.verdict import TITLES, Group, Verdict, judge, percent
+from spotmill.report.verdict import TITLES, Group, Verdict, claim, judge, percent
+from spotmill.report.words import interval, length, number, share, span
 
 # What the numbers depend on, besides Spotmill itself.
 LIBRARIES = ("numpy", "scipy", "numba", "gemmi", "h5py", "torch", "lightning", "scikit-learn")
 
-SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-
 
 @dataclass(frozen=True)
 class TaskSection:
-    """A task with its figures."""
+    """A task of classes with its figures."""
 
     task: Task
     group: Group
     drawings: Sequence[Drawing]
+    template: ClassVar[str] = "task_classes.html.j2"
+
+    @property
+    def claim(self) -> str:
+        """What the paper says of its model."""
+        return claim(self.task)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether its result can be believed, and why."""
+        return judge(self.task)
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ class ValueSection:
 
     task: ValueTask
     drawings: Sequence[Drawing]
+    template: ClassVar[str] = "task_values.html.j2"
 
     @property
     def title(self) -> str:
@@ -64,6 +80,7 @@ class PeakSection:
 
     task: PeakTask
     drawings: Sequence[Drawing]
+    template: ClassVar[str] = "task_peaks.html.j2"
 
     @property
     def verdict(self) -> Verdict:
@@ -77,11 +94,18 @@ class FluxSection:
 
     task: FluxTask
     drawings: Sequence[Drawing]
+    template: ClassVar[str] = "task_flux.html.j2"
 
     @property
     def verdict(self) -> Verdict:
         """Whether its result can be believed, and why."""
         return judge_flux(self.task.evaluation)
+
+
+Section = TaskSection | ValueSection | PeakSection | FluxSection
+
+# Sections that others than this module fill, where their templates exist.
+PARTS = ("gallery", "saliency", "changes", "cost")
 
 
 @dataclass(frozen=True)
@@ -97,20 +121,28 @@ class Contents:
     values: Sequence[ValueSection] = ()
     peaks: Sequence[PeakSection] = ()
     flux: Sequence[FluxSection] = ()
+    changes: Changes | None = None
+    saliency: Sequence[Saliency] = ()
+    saliency_drawings: Sequence[Drawing] = ()
+
+    @property
+    def sections(self) -> list[Section]:
+        """All tasks in the order of the table of verdicts."""
+        parts: list[Section] = [*self.tasks, *self.values, *self.peaks, *self.flux]
+        named = {part.task.name: part for part in parts}
+        return [named[row.task] for row in standings(self.inputs)]
 
     @property
     def drawings(self) -> list[Drawing]:
         """All figures, in the order of the page."""
         first = [self.verdict] if self.verdict else []
-        tasks = [d for part in self.tasks for d in part.drawings]
-        values = [d for part in self.values for d in part.drawings]
-        peaks = [d for part in self.peaks for d in part.drawings]
-        flux = [d for part in self.flux for d in part.drawings]
-        return [*first, *self.data, *tasks, *values, *peaks, *flux]
+        last = [self.changes.drawing] if self.changes and self.changes.drawing else []
+        tasks = [drawing for part in self.sections for drawing in part.drawings]
+        return [*first, *self.data, *tasks, *self.saliency_drawings, *last]
 
 
-def render(contents: Contents) -> str:
-    """Return the page as HTML."""
+def render(contents: Contents, figures: str = "figures") -> str:
+    """Return the page as HTML; `figures` is the place of the figures as the page sees it."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("spotmill.report"),
         autoescape=True,
@@ -125,16 +157,33 @@ def render(contents: Contents) -> str:
         "interval": interval,
         "frame": frame_name,
         "json": lambda value: json.dumps(value, ensure_ascii=False, indent=2),
-        "embed": embed,
+        "place": lambda drawing: f"{figures}/{drawing.name}",
+        "chart_height": lambda drawn: json.loads(drawn)["layout"]["height"],
+        "inert": inert,
+        "spaced": lambda name: name.replace("_", " "),
     }
     inputs = contents.inputs
+    known = environment.list_templates()
+    counts = contents.table[["patterns", "empties", "hits"]].sum().to_dict()
+    shown = standings(inputs)
     return environment.get_template("report.html.j2").render(
         contents=contents,
         inputs=inputs,
         summary=summary(inputs),
+        breath=in_one_breath(shown),
+        standings=shown,
+        water=judge_water(inputs, contents.table),
+        sections=contents.sections,
+        parts=[
+            name
+            for name in PARTS
+            if f"{name}.html.j2" in known
+            and (name not in ("changes", "saliency") or getattr(contents, name))
+        ],
+        figures=figures,
         rows=contents.table.to_dict("records"),
-        passed=sum(judge(task).good for task in inputs.tasks),
-        judge=judge,
+        total=counts | {"hit_fraction": counts["hits"] / (counts["patterns"] or math.nan)},
+        config_name=next(iter(inputs.texts)),
         odd=odd_rows(inputs.frame_map) if inputs.frame_map else None,
         recipes=recipes(inputs.manifest),
         versions=versions(inputs),
@@ -181,45 +230,12 @@ def crystal_words(crystal: Crystal) -> str:
     return f"{crystal.name} crystals of {low if low == high else f'{low} to {high}'}"
 
 
-def length(metres: float) -> str:
-    """Return a small length in µm or mm."""
-    return f"{metres * 1e6:.4g} µm" if metres < 1e-3 else f"{metres * 1e3:.4g} mm"
-
-
-def span(values: Sequence[float]) -> str:
-    """Return a range of values, or the one there is."""
-    low, high = min(values), max(values)
-    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def number(value: float | None) -> str:
-    """Return a number with as many digits as one reads; a dash where there is none."""
-    if value is None or value != value:
-        return "–"
-    if value == int(value) and abs(value) < 1e7:
-        return f"{int(value):,}".replace(",", "\u202f")
-    if abs(value) >= 1e7 or 0 < abs(value) < 1e-3:
-        mantissa, exponent = f"{value:.2e}".split("e")
-        power = str(int(exponent)).translate(SUPERSCRIPT)
-        return f"{float(mantissa):g} × 10{power}"
-    if abs(value) >= 100:
-        return f"{value:,.0f}".replace(",", "\u202f")
-    return f"{value:.3g}"
-
-
-def share(value: float | None) -> str:
-    """Return a share as per cent; a dash where there is none."""
-    return "–" if value is None or value != value else percent(value)
-
-
-def interval(ends: tuple[float, float] | None) -> str:
-    """Return an interval of shares in per cent."""
-    return "–" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"
-
-
-def embed(drawing: Drawing) -> str:
-    """Return a figure as the text of a data URI."""
-    return "data:image/png;base64," + base64.b64encode(drawing.png).decode("ascii")
+def inert(chart: str) -> Markup:
+    """Return JSON that may stand within a script element: nothing in it ends the element."""
+    # Only marks that HTML reads are changed, into what JSON reads the same.
+    for mark in "<>&":
+        chart = chart.replace(mark, f"\\u{ord(mark):04x}")
+    return Markup(chart)
 
 
 def recipes(manifest: pd.DataFrame) -> dict[str, str]:

@@ -47,6 +47,15 @@ class Profile:
             float(np.sqrt(self.total / self.frames)) / self.expected_total,
         )
 
+    @property
+    def chi_square(self) -> tuple[float, int]:
+        """Sum of squared distances from the expected, in Poisson deviations, and of how many."""
+        told = self.sigma > 0
+        if not self.frames:
+            return float("nan"), 0
+        distance = (self.measured[told] - self.expected[told]) / self.sigma[told]
+        return float((distance**2).sum()), int(told.sum())
+
 
 def radial_profile(
     images: Iterator[NDArray[Any]],

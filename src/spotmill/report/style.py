@@ -26,7 +26,13 @@ DPI = 130
 
 def many_colours(number: int, count: int) -> str:
     """Return one of many colours, from dark to light, that the colour-blind tell apart."""
-    return to_hex(matplotlib.colormaps["viridis"](number / max(count - 1, 1)))
+    # The last eighth of the scale is too light for a white ground.
+    return to_hex(matplotlib.colormaps["viridis"](0.875 * number / max(count - 1, 1)))
+
+
+def one_of(number: int, count: int) -> str:
+    """Return the colour of one of `count` datasets."""
+    return CYCLE[number] if count <= len(CYCLE) else many_colours(number, count)
 
 
 # Any: matplotlib types this mapping by a literal of every key it knows.
@@ -47,19 +53,43 @@ _SETTINGS: Any = {
     "text.usetex": False,
     # Names come from users: a dollar sign is a dollar sign.
     "text.parse_math": False,
+    # Names of the parts of an SVG, the same every time.
+    "svg.hashsalt": "spotmill",
 }
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A figure as files: in pixels and in lines."""
+
+    png: bytes
+    svg: bytes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, from the header of the PNG."""
+        return int.from_bytes(self.png[16:20]), int.from_bytes(self.png[20:24])
+
+
+@dataclass(frozen=True)
 class Drawing:
-    """A figure of the report: a picture, its data, and words for those who cannot see it."""
+    """A figure of the report: a picture, its data, and words for those who cannot see it.
+
+    `chart` is its Plotly twin as JSON (`report/charts.py`), for those where looking closer helps.
+    """
 
     name: str
     title: str
     alt: str
     caption: str
-    png: bytes
+    picture: Picture
     data: pd.DataFrame
+    chart: str = ""
+
+    @property
+    def png(self) -> bytes:
+        """The figure in pixels."""
+        return self.picture.png
 
 
 @contextmanager
@@ -96,3 +126,15 @@ def to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Return a figure as SVG, the same bytes every time; `styled` must be in force."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def to_picture(figure: Figure) -> Picture:
+    """Return a figure as PNG and SVG; `styled` must be in force."""
+    return Picture(to_png(figure), to_svg(figure))

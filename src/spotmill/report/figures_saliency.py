@@ -1,0 +1,205 @@
+"""Figures of where a model looked: squares of a frame, rings around the beam, or pixels."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize, SymLogNorm
+from matplotlib.figure import Figure
+
+from spotmill.formats.frames import Shard
+from spotmill.learning.dimmed import dimmed
+from spotmill.physics.photons import stream
+from spotmill.report import style
+from spotmill.report.figures_frames import true_spots
+from spotmill.report.inputs import Image, Inputs, read_frame
+from spotmill.report.pictures import Window, show_frame, show_window
+from spotmill.report.radial import Profile
+from spotmill.report.saliency import Frame, Saliency
+from spotmill.report.style import Drawing, new_figure, styled, to_picture
+from spotmill.report.verdict import percent
+from spotmill.report.words import number
+
+# Purple lowers the answer, orange raises it: told apart by the colour-blind, and in grey by sign.
+COLOURS = "PuOr_r"
+# Where the scale of colours changes from even steps to powers, as a share of its end.
+LINEAR = 0.02
+# Water's own ring, 1/Å (its first maximum is near 2).
+RING = (1.6, 2.6)
+# Photons times Å: of an energy in eV.
+HC = 12398.419843
+
+
+def draw_saliency(inputs: Inputs, seen: Saliency, profiles: Mapping[str, Profile]) -> Drawing:
+    """Draw where the model of a task looked in a few frames."""
+    frames = seen.found.frames
+    wide = seen.found.kind == "rings"
+    with styled():
+        figure = new_figure(10, 3.2 * len(frames) if wide else 0.4 + 4.4 * len(frames))
+        grid = figure.subplots(max(len(frames), 1), 2, squeeze=False)
+        for place, frame in enumerate(frames):
+            if wide:
+                _draw_rings(grid[place], inputs, seen, place, profiles)
+            elif seen.found.kind == "peaks":
+                _draw_pixels(figure, grid[place], inputs, seen, place)
+            else:
+                _draw_squares(figure, grid[place], inputs, seen, place)
+            grid[place, 0].set_title(f"{frame.why}\n{frame.words}", fontsize=8.5)
+            grid[place, 1].set_title(f"{_answers(frame)}\n{_on_spots(frame)}", fontsize=8.5)
+        picture = to_picture(figure)
+    return Drawing(
+        f"{seen.name}_saliency",
+        f"Where did the network look? {seen.name}",
+        f"{len(frames)} frames of {seen.name}, and beside each what raises or lowers the answer. "
+        + " ".join(f"{f.why}, {f.words}: {_answers(f)}; {_on_spots(f)}." for f in frames),
+        _caption(seen),
+        picture,
+        seen.parts,
+    )
+
+
+def _caption(seen: Saliency) -> str:
+    found = seen.found
+    what = {
+        "map": "Left: the frame, true spots circled. Right: by how much each square raises "
+        "(orange) or lowers (purple) the answer",
+        "rings": "Left: photons a pixel by angle. Right: by how much each ring raises or lowers "
+        "the answer; dotted: the ring of the water, where the detector reaches it",
+        "peaks": "Left: the photons around a peak. Right: by how much each pixel raises "
+        "(orange) or lowers (purple) the answer",
+    }[found.kind]
+    return f"{what}. Answer: {found.answer}; {found.method}, against {found.reference}."
+
+
+def _answers(frame: Frame) -> str:
+    return f"answer {frame.answer:.3g}, without all of it {frame.without:.3g}"
+
+
+def _on_spots(frame: Frame) -> str:
+    spots = frame.spots
+    if spots is None or spots.share is None or spots.area is None:
+        return f"against {frame.next}" if frame.next else " "
+    word = "spot" if spots.n == 1 else "spots"
+    return (
+        f"{percent(spots.share)} of all change on {spots.n} true {word}, "
+        f"{100 * spots.area:.2g} % of the area"
+    )
+
+
+def shown(inputs: Inputs, row: pd.Series, flux: float) -> Image:
+    """Return a frame as the model saw it, at a share of the flux on the crystal."""
+    image = read_frame(row)
+    if flux == 1 or not row["peaks"]:
+        return image
+    with Shard(row["peaks"]) as shard:
+        drawn, seed = shard.read(int(row["position"])), shard.header.seed
+    rng = stream(seed, str(row["dataset"]), int(row["index"]), f"flux {flux:g}")
+    return Image(dimmed(image.photons, drawn, flux, rng), image.mask)
+
+
+def _draw_squares(
+    figure: Figure, pair: np.ndarray, inputs: Inputs, seen: Saliency, place: int
+) -> None:
+    frame, parts = seen.found.frames[place], seen.of(place)
+    row = inputs.frame(frame.dataset, frame.index)
+    image = shown(inputs, row, frame.flux)
+    spots = true_spots(inputs, row)
+    show_frame(pair[0], image.photons, image.mask, 380, "")
+    step = int(parts["edge"].min())
+    size = -(-np.array(image.photons.shape) // step)
+    values = np.zeros(size)
+    squares = parts[["ss", "fs", "edge"]].to_numpy() // step
+    for (ss, fs, edge), change in zip(squares.tolist(), parts["change"].tolist(), strict=True):
+        values[ss : ss + edge, fs : fs + edge] = change
+    extent = (0, float(size[1] * step), float(size[0] * step), 0)
+    _show_change(figure, pair[1], values, extent)
+    for axes in pair:
+        axes.scatter(
+            spots["fs"], spots["ss"], s=40, facecolors="none", edgecolors=style.BLUE, linewidths=0.7
+        )
+        axes.set_xlim(0, image.photons.shape[1])
+        axes.set_ylim(image.photons.shape[0], 0)
+        axes.set_xticks([])
+        axes.set_yticks([])
+
+
+def _draw_pixels(
+    figure: Figure, pair: np.ndarray, inputs: Inputs, seen: Saliency, place: int
+) -> None:
+    frame, parts = seen.found.frames[place], seen.of(place)
+    image = read_frame(inputs.frame(frame.dataset, frame.index))
+    ss, fs = (slice(int(parts[n].min()), int(parts[n].max()) + 1) for n in ("ss", "fs"))
+    window = Window(ss, fs)
+    show_window(pair[0], image.photons, image.mask, window, "")
+    for at in parts[["ss", "fs"]].to_numpy().tolist():
+        photons = int(image.photons[at[0], at[1]])
+        if photons and image.mask[at[0], at[1]]:
+            pair[0].annotate(
+                str(photons),
+                (at[1] + 0.5, at[0] + 0.5),
+                ha="center",
+                va="center",
+                fontsize=6,
+                color="white" if photons >= 5 else "black",
+            )
+    values = np.zeros((ss.stop - ss.start, fs.stop - fs.start))
+    values[parts["ss"] - ss.start, parts["fs"] - fs.start] = parts["change"]
+    _show_change(figure, pair[1], values, window.extent)
+    for axes in pair:
+        axes.plot(frame.fs, frame.ss, "+", color=style.BLUE, markersize=9)
+        axes.set_xlabel("fs (pixel)")
+        axes.set_ylabel("ss (pixel)")
+
+
+def _show_change(
+    figure: Figure, axes: Axes, values: np.ndarray, extent: tuple[float, float, float, float]
+) -> None:
+    most = float(np.abs(values).max())
+    norm = SymLogNorm(most * LINEAR, vmin=-most, vmax=most) if most > 0 else Normalize(-1, 1)
+    drawn = axes.imshow(values, cmap=COLOURS, norm=norm, extent=extent, interpolation="nearest")
+    ticks = [-most, -most / 10, 0, most / 10, most] if most > 0 else [0.0]
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=ticks)
+    bar.ax.set_yticklabels([number(round(tick, 6)) for tick in ticks])
+    bar.ax.minorticks_off()
+    bar.set_label("change of the answer")
+
+
+def _draw_rings(
+    pair: np.ndarray,
+    inputs: Inputs,
+    seen: Saliency,
+    place: int,
+    profiles: Mapping[str, Profile],
+) -> None:
+    frame, rings = seen.found.frames[place], seen.of(place)
+    lit = rings[rings["pixels"] > 0]
+    other = "mean of validation frames" + (f", {frame.next}" if frame.next else "")
+    pair[0].plot(lit["two_theta"], lit["photons"], color=style.BLUE, label="this frame")
+    pair[0].plot(
+        lit["two_theta"], lit["reference"], color=style.ORANGE, linestyle="--", label=other
+    )
+    pair[0].set_ylabel("photons a pixel")
+    pair[0].legend(loc="best")
+    width = np.gradient(rings["two_theta"]) * 0.9
+    pair[1].bar(rings["two_theta"], rings["change"], width, color=style.BLUE)
+    pair[1].axhline(0, color=style.GREY, linewidth=0.8)
+    pair[1].set_ylabel("change of the answer")
+    ring = water_ring(profiles.get(frame.dataset), inputs.datasets[frame.dataset].photon_energy)
+    for axes in pair:
+        axes.set_xlabel("2θ (°)")
+        if ring is not None and ring <= rings["two_theta"].max():
+            axes.axvline(ring, color=style.BLACK, linestyle=":", linewidth=1)
+
+
+def water_ring(profile: Profile | None, photon_energy: float) -> float | None:
+    """Return 2θ (degrees) of the maximum of the expected water, or None where none is seen."""
+    if profile is None:
+        return None
+    inside = np.flatnonzero((profile.q >= RING[0]) & (profile.q <= RING[1]) & (profile.pixels > 0))
+    if len(inside) < 3:
+        return None
+    best = int(inside[int(profile.expected[inside].argmax())])
+    if best in (inside[0], inside[-1]):
+        return None
+    return float(np.degrees(2 * np.arcsin(profile.q[best] * HC / photon_energy / (4 * np.pi))))

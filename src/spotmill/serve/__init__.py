@@ -1,0 +1,1 @@
+"""The live view: a finished or running production in the browser, read-only."""

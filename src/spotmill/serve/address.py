@@ -1,0 +1,108 @@
+"""Where the server listens, and its end."""
+
+import contextlib
+import errno
+import ipaddress
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from spotmill.errors import SpotmillError
+
+LOOPBACK = "127.0.0.1"
+MOST_AT_ONCE = 64  # requests
+PATIENCE = 2  # s for answers under way at the end
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens.
+
+    Raises
+    ------
+    SpotmillError
+        When the host is none of this machine's, or the port is taken or not to be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        server = socket.socket(family, kind, protocol)
+    except (OSError, UnicodeError) as error:
+        raise SpotmillError(
+            f"--host: {host}: is no host that is known here; leave it out to serve {LOOPBACK}"
+        ) from error
+    try:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind(address)
+        server.listen(128)
+    except OSError as error:
+        server.close()
+        raise SpotmillError(unavailable(host, port, error)) from error
+    return server
+
+
+def unavailable(host: str, port: int, error: OSError) -> str:
+    """Return why a port cannot be had, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"--port: {port} is in use; choose another, or 0 for any that is free"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"--port: {port} is not for ordinary users; choose one from 1024 on, or 0"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host: {host} is no address of this machine; leave it out to serve {LOOPBACK}"
+    return f"--host: {host}: cannot listen ({error.strerror}); leave it out to serve {LOOPBACK}"
+
+
+def is_loopback(server: socket.socket) -> bool:
+    """Return whether only this machine reaches a socket."""
+    return ipaddress.ip_address(server.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def address_of(server: socket.socket) -> str:
+    """Return the address to open."""
+    host, port = server.getsockname()[:2]
+    shown = ipaddress.ip_address(host.partition("%")[0])
+    if shown.is_unspecified:
+        return f"http://{socket.gethostname()}:{port}/"
+    return f"http://[{host}]:{port}/" if shown.version == 6 else f"http://{host}:{port}/"
+
+
+def own_names() -> list[str]:
+    """Return the names of this machine."""
+    names = {socket.gethostname()}
+    with contextlib.suppress(OSError):
+        names.add(socket.getfqdn())
+    return sorted(names)
+
+
+def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> None:
+    """Answer requests until Ctrl-C or a signal to end."""
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=MOST_AT_ONCE,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=PATIENCE,
+    )
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # uvicorn ends tidily at either signal, and then raises it anew for whoever asked before.
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        ready()
+        uvicorn.Server(config).run(sockets=[server])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        server.close()

@@ -1,0 +1,1 @@
+"""Pages of Spotmill in a real browser."""
