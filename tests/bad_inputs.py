@@ -86,6 +86,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "figures": "new",
     },
     "cost": {"config": CONFIG, "output": "new.csv"},
+    "init": {"": "new"},
+    "completion": {"": "bash"},
     "pattern-sim": {
         **{"geometry": "sim.geom", "pdb": "tiny.cell", "intensities": "tiny.hkl", "seed": 1},
         **{"random_orientation": True, "output": "new.h5"},
@@ -102,6 +104,7 @@ UNREADY: dict[str, dict[str, Any]] = {
     },
     "crate": {"config": CONFIG, "output": "new/ro-crate-metadata.json"},
     "diff": {},
+    "doctor": {},
     "watch": {"": "overlay/A", "models": "models", "geometry": "sim.geom", "output": "new"},
     "monitor": {"": "predictions.parquet", "output": "new"},
     "serve": {"": "results", "port": 0},

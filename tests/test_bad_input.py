@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from bad_inputs import CONFIGURATION, DETECTORS, GOOD, SEARCH, Bad, words
 from bad_inputs_files import REFLECTIONS, SHARDS, SIMULATE, TABLES
+from bad_inputs_front import FRONT, LOOKED
 from bad_inputs_models import MODELS, PROGRAMS
 from bad_inputs_values import VALUES
 from conftest import copy_tiny, simulate_words, water_words
@@ -16,7 +17,7 @@ from spotmill.cli import COMMANDS, main
 
 CASES = [
     *(*CONFIGURATION, *DETECTORS, *REFLECTIONS, *SIMULATE, *SHARDS, *TABLES),
-    *(*MODELS, *PROGRAMS, *VALUES),
+    *(*MODELS, *PROGRAMS, *FRONT, *LOOKED, *VALUES),
 ]
 
 

@@ -208,7 +208,7 @@ def test_a_fresh_folder(finished_mill, dry_runs, tmp_path) -> None:
     shutil.copytree(finished_mill, mill.folder, symlinks=True, ignore=away)
     said = mill.diff()
     assert "  proteinase_k: new\n" in said and "  A, B, C: new\n    each 36 frames" in said
-    assert re.search(r"Total: 51 jobs, 108 frames, about .* core-hours", said)
+    assert re.search(r"Total: 56 jobs, 108 frames, about .* core-hours", said)
     assert "typical times of a laptop" in said
     assert not (mill / "results").exists()
 

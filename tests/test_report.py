@@ -122,6 +122,16 @@ def test_every_figure_is_shown_and_on_disk_with_its_data(report: Path, page: Pag
     assert written == named | {"tasks.csv"}
 
 
+def test_figures_and_page_are_small(report: Path) -> None:
+    """Beside the gallery and Plotly's library, a task has 1 MB, and the data 2 MB."""
+    tasks = 3
+    files = [report / "index.html", *(report / "figures").iterdir()]
+    assert sum(path.stat().st_size for path in files) < 1_000_000 * tasks + 2_000_000
+    for path in (report / "figures").glob("*.png"):
+        # Byte 25 of a PNG tells its kind: 3 is of indexed colours.
+        assert path.read_bytes()[25] == 3, path.name
+
+
 def test_texts_are_escaped(report: Path, page: Page) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     assert "<script>" not in text

@@ -394,8 +394,12 @@ def test_the_report_shows_every_kind(workplace: Path) -> None:
     ]  # fmt: skip
     assert main([*arguments(), "--saliency", *folders]) == 0
     text = (workplace / "report/index.html").read_text(encoding="utf-8")
-    own = text[text.index('<section id="saliency"') :].replace("\u00a0", " ")
+    own = text.replace("\u00a0", " ")
     for name in ("hit", "energy", "low"):
+        # Each in the part of its task, below its errors.
+        part = own[own.index(f'<section id="task-{name}"') :]
+        part = part[: part.index("</section>")]
+        assert part.index("_errors.png") < part.index(f'id="saliency-{name}"')
         assert f'<img src="figures/{name}_saliency.png"' in own
         assert (workplace / f"report/figures/{name}_saliency.svg").is_file()
         table = pd.read_csv(workplace / f"report/figures/{name}_saliency.csv")
@@ -405,4 +409,4 @@ def test_the_report_shows_every_kind(workplace: Path) -> None:
     assert "no spot is there" in own and "against 8000 eV" in own
     # Without the stage there is no such part.
     assert main(arguments()) == 0
-    assert 'id="saliency"' not in (workplace / "report/index.html").read_text(encoding="utf-8")
+    assert 'id="saliency-' not in (workplace / "report/index.html").read_text(encoding="utf-8")

@@ -7,12 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import uvicorn
 from serve_client import Server
+from starlette.responses import PlainTextResponse
+
+from spotmill.serve import address
 
 SECRET = b"the secret of another folder"
 
@@ -62,8 +67,8 @@ def test_it_listens_on_loopback_alone_and_says_where(server: Server) -> None:
         for one in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
         if not one[4][0].startswith("127.")
     }
-    for address in others:
-        with pytest.raises(OSError), socket.create_connection((address, server.port), timeout=2):
+    for other in others:
+        with pytest.raises(OSError), socket.create_connection((other, server.port), timeout=2):
             pass
 
 
@@ -218,6 +223,10 @@ def test_headers_keep_strangers_out(server: Server) -> None:
         assert answer.getheader("Content-Security-Policy"), path
         assert answer.getheader("Cross-Origin-Resource-Policy") == "same-origin"
         assert answer.getheader("Server") is None
+        framed = path.startswith("/report")
+        assert answer.getheader("X-Frame-Options") == ("SAMEORIGIN" if framed else "DENY"), path
+        ancestors = "frame-ancestors 'self'" if framed else "frame-ancestors 'none'"
+        assert ancestors in (answer.getheader("Content-Security-Policy") or ""), path
     own = server.get("/").getheader("Content-Security-Policy") or ""
     assert "script-src 'self';" in own and "unsafe-eval" not in own
     assert not re.search(r"<script(?![^>]* src=)", server.text("/"))
@@ -255,6 +264,60 @@ def test_it_ends_tidily(tree: Path, sign: signal.Signals) -> None:
         begun = time.monotonic()
         assert server.end(sign) == (0, "")
         assert time.monotonic() - begun < 10
+
+
+def test_who_sends_no_whole_request_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(address, "WHOLE_REQUEST", 1.0)
+    listening = address.listen(address.LOOPBACK, 0)
+    place = listening.getsockname()
+    serving = uvicorn.Server(address.configured(PlainTextResponse("here")))
+    thread = threading.Thread(target=serving.run, args=([listening],))
+    thread.start()
+
+    def ask() -> bytes:
+        with socket.create_connection(place, timeout=30) as line:
+            line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return line.recv(100)
+
+    lines = [socket.create_connection(place, timeout=30) for _ in range(address.MOST_AT_ONCE)]
+    try:
+        for line in lines[:9]:
+            line.sendall(b"GET / HT")
+        # One was answered, and then sends half a request.
+        lines[9].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGE")
+        assert ask().startswith(b"HTTP/1.1 503")
+        end = time.monotonic() + 30
+        while not ask().startswith(b"HTTP/1.1 200"):
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        # None of them hears more: they are closed, not only passed over.
+        for line in lines:
+            while line.recv(1000):
+                pass
+    finally:
+        for line in lines:
+            line.close()
+        serving.should_exit = True
+        thread.join(30)
+        listening.close()
+
+
+def test_damaged_files_put_no_page_out(tmp_path: Path) -> None:
+    """A number too long to read, and values of other kinds, in every file that is read."""
+    results = tmp_path / "results"
+    for name in ("models/hit", "evaluation/hit"):
+        (results / name).mkdir(parents=True)
+    long = "9" * 5000
+    (results / "models/hit/model.json").write_text(f'{{"task": "hit", "epochs": {long}}}')
+    (results / "models/hit/history.csv").write_text(f"epoch,train_loss\n0,1\n{long},1\n")
+    (results / "evaluation/hit/evaluation.json").write_text(
+        json.dumps({"task": "hit", "notes": None, "results": 5})
+    )
+    with Server(results) as server:
+        (curve,) = server.changes()["curves"]
+        assert curve["epoch"] == [0]
+        assert "hit" in server.text("/models/hit/card")
+        assert "hit" in server.text("/evaluation/hit/card")
 
 
 def refusal(*words: object) -> str:

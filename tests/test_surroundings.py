@@ -62,3 +62,19 @@ def test_they_are_told_only_on_request() -> None:
     np.testing.assert_array_equal(before, after[:, :7])
     network = patch_counter.Network(more, Dimensions((32, 7 + COUNT), 1, 1))
     assert network.judge[0].in_features == 6 + COUNT
+
+
+def test_a_pixel_that_counts_by_itself_shares_nothing() -> None:
+    image, mask = np.zeros(SHAPE, dtype=np.int32), np.ones(SHAPE, dtype=bool)
+    image[60, 60] = 400
+    image[160:162, 160:162] = 100
+    settings = patch_counter.Settings(candidates=4, surroundings=True, sharing=True)
+    rows = patch_counter.CandidateEncoder(settings).encode(image, mask)[0]
+    assert rows.shape == (4, settings.features)
+    hot, spot = rows[np.argsort(-rows[:2, 1])]
+    assert hot[-2:] == pytest.approx([0, 0], abs=0.01)
+    assert spot[-2:] == pytest.approx([np.log(4), 0], abs=0.03)
+    plain = patch_counter.Settings(candidates=4, surroundings=True)
+    np.testing.assert_array_equal(
+        rows[:, :-2], patch_counter.CandidateEncoder(plain).encode(image, mask)[0]
+    )

@@ -70,7 +70,7 @@ def module_page(title: str, package: str) -> str:
 
 def made_pages() -> dict[str, str]:
     """Return the text of every page that is made, by its name on the site."""
-    pages = {site: (ROOT / name).read_text() for name, site in PAGES.items()}
+    pages = {site: (ROOT / name).read_text(encoding="utf-8") for name, site in PAGES.items()}
     pages["licence.md"] = f"# Licence\n\n```text\n{pages['licence.md'].rstrip()}\n```\n"
     pages["citation.md"] = f"# How to cite\n\n```yaml\n{pages['citation.md'].rstrip()}\n```\n"
     pages["reference/configuration.md"] = reference.render()

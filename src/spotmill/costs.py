@@ -17,23 +17,27 @@ TASK_RULES = ("split", "train", "evaluate")
 
 # Typical figures, of one core of a laptop and the shipped configuration: seconds to start,
 # and seconds a unit (see `units`); of images, for a million pixels.
-START = 2.0
+START = 0.7
+STARTS = {
+    **{"simulate": 2.0, "overlay": 2.0, "empty": 2.0, "check": 2.0, "map": 2.0, "gallery": 2.0},
+    **{"train": 5.0, "evaluate": 5.0, "saliency": 5.0, "card": 5.0, "report": 6.0},
+}
 PER_MEGAPIXEL = {
     "simulate": 0.0014,
     "overlay": 0.004,
     "empty": 0.003,
     "labels": 0.0015,
-    "water": 1.0,
+    "water": 0.4,
     "check": 0.003,
 }
 ENGINES = {"integrated": 0.0014, "lattice": 0.6, "crystfel": 120.0}  # simulate, by engine
 PER_UNIT = {
-    "train": 0.004,
-    "evaluate": 0.008,
-    "report": 0.02,
+    "train": 0.0018,
+    "evaluate": 0.07,
+    "report": 0.05,
     "map": 0.03,
-    "saliency": 10.0,
-    "gallery": 0.15,
+    "saliency": 6.0,
+    "gallery": 0.04,
 }
 
 # Typical bytes of a frame, for a million pixels, and of the whole of other files.
@@ -47,6 +51,8 @@ FRAME_BYTES = {
 MAPPED = 2000  # frames of a map at most
 TRUTH_BYTES = 3_000  # of each of the two tables of a frame
 FILE_BYTES = 100_000
+WEIGHT = 4  # bytes of a weight
+WEIGHTS = {"binary_cnn": 1.1e6, "resnet50": 23.5e6}  # of models that have many
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Costs:
             return self._frames(dataset, now)
         if task and rule != "saliency":
             frames = sum(self._frames(name, now) for name in self.plan.task_datasets(task))
-            return frames * (self.plan.tasks[task].epochs if rule != "split" else 1)
+            return frames * (self.plan.tasks[task].epochs if rule in ("train", "tune") else 1)
         if rule in ("manifest_all", "report"):
             return sum(self._frames(name, now) for name in self.plan.datasets)
         if rule == "map":
@@ -161,13 +167,14 @@ class Costs:
 
     def _typical_seconds(self, job: Job) -> float:
         units = self.units(job.rule, job.wildcards)
+        start = STARTS.get(job.rule, START)
         dataset = job.wildcards.get("dataset")
         if dataset is None or job.rule not in PER_MEGAPIXEL:
-            return START + units * PER_UNIT.get(job.rule, 0.0)
+            return start + units * PER_UNIT.get(job.rule, 0.0)
         figure = PER_MEGAPIXEL[job.rule]
         if job.rule == "simulate":
             figure = ENGINES[self.plan.concept(dataset, "engine")]
-        return START + units * figure * self._megapixels(dataset)
+        return start + units * figure * self._megapixels(dataset)
 
     def _megapixels(self, dataset: str) -> float:
         row = self.plan.datasets[dataset]
@@ -198,11 +205,27 @@ class Costs:
             return FRAME_BYTES.get(content, 0) * self._megapixels(dataset) * frames
         if path.parent.name == "water" and dataset:
             return FRAME_BYTES["water"] * self._megapixels(dataset)
+        if path.suffix == ".safetensors":
+            return FILE_BYTES + WEIGHT * self._weights(job.wildcards["task"])
         if job.rule == "gallery":
             sizes = [self._frames(one, True) * self._megapixels(one) for one in self.plan.datasets]
             budget = self.plan.config.report.gallery_bytes
             return min(budget, FRAME_BYTES["gallery"] * sum(sizes))
         return FILE_BYTES
+
+    def _weights(self, task: str) -> float:
+        """Return how many weights a model has, where they are many.
+
+        That of all pixels has one for each pixel and class.
+        """
+        kind = self.plan.tasks[task]
+        if kind.model != "linear":
+            return WEIGHTS.get(kind.model, 0.0)
+        datasets = self.plan.task_datasets(task)
+        column = {"photon_energy": "photon_energy", "camera_length": "clen"}.get(kind.target)
+        rows = [self.plan.datasets[name] for name in datasets]
+        classes = {getattr(row, column) for row in rows} if column else {0, 1}
+        return len(classes) * 1e6 * max(map(self._megapixels, datasets), default=0.0)
 
     def _whole_bytes(self, name: str, job: Job) -> float:
         path = Path(name)

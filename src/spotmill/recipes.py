@@ -23,12 +23,12 @@ RECIPES: dict[str, int] = {
     "split": 3,
     "train": 3,
     "evaluate": 4,
-    "saliency": 1,
+    "saliency": 2,
     "tune": 1,
-    "gallery": 1,
-    "report": 4,
-    "card": 1,
-    "crate": 2,
+    "gallery": 2,
+    "report": 6,
+    "card": 2,
+    "crate": 3,
     "cost": 1,
 }
 

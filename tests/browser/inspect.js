@@ -82,8 +82,8 @@
         level = now;
       }
       for (const node of all(root, "img")) {
-        // A picture within a button or link that says it in words is an ornament.
-        const told = node.getAttribute("alt") === "" && node.closest("button, a")?.textContent.trim();
+        // A picture within a button or link that says it in words, to be read, is an ornament.
+        const told = node.getAttribute("alt") === "" && node.closest("button, a")?.innerText.trim();
         if (told) continue;
         if (!(node.getAttribute("alt") || "").trim()) bad.push(`no alt: ${node.src.slice(0, 80)}`);
         else if (node.alt.trim().length < 15) bad.push(`short alt: ${node.alt}`);

@@ -23,6 +23,7 @@ class Opened:
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    unchanged: set[Request] = field(default_factory=set)
 
     def run(self, function: str, argument: object = None) -> Any:
         """Run a function of the scripts beside this file in the page."""
@@ -37,7 +38,14 @@ class Opened:
         if not request.url.startswith((self.root, "data:", "blob:")):
             self.complaints.append(f"request outside: {request.url}")
 
+    def lose(self, request: Request) -> None:
+        # Chromium calls an answer without a body (304, nothing changed) a failed one.
+        if request not in self.unchanged:
+            self.complaints.append(f"failed: {request.url}: {request.failure}")
+
     def answer(self, response: Response) -> None:
+        if response.status == 304:
+            self.unchanged.add(response.request)
         if response.status >= 400:
             self.complaints.append(f"answer {response.status}: {response.url}")
 
@@ -65,7 +73,7 @@ def open_page(
     page.on("console", opened.hear)
     page.on("pageerror", lambda error: opened.complaints.append(f"page error: {error}"))
     page.on("request", opened.see)
-    page.on("requestfailed", lambda request: opened.complaints.append(f"failed: {request.url}"))
+    page.on("requestfailed", opened.lose)
     page.on("response", opened.answer)
     began = time.monotonic()
     page.goto(address, wait_until="load")

@@ -149,6 +149,8 @@ def test_without_scripts_the_pictures_and_tables_are_there(visit, index) -> None
     for part in ("figure[id]:not(#cost *)", "table:not(#cost *)", "h2"):
         count = plain.page.locator(part).count()
         assert count == with_scripts.page.locator(part).count() > 0
+    # What is folded up opens without scripts.
+    plain.page.eval_on_selector_all("details.more", "all => all.forEach((one) => one.open = true)")
     scroll = "all => all.forEach((one) => one.loading = 'eager')"
     plain.page.eval_on_selector_all("img", scroll)
     for figure in plain.page.locator("main figure[id]").all():

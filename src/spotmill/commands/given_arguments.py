@@ -58,7 +58,11 @@ def add_given_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--clen", type=float, help="camera length, m (coffset is added)")
     parser.add_argument("--pixel-size", type=float, help="m")
     parser.add_argument(
-        "--beam-centre", nargs=2, type=float, metavar=("FS", "SS"), help="of the beam, pixels"
+        "--beam-centre",
+        nargs=2,
+        type=float,
+        metavar=("FS", "SS"),
+        help="of the beam, pixels (the first covers 0 to 1)",
     )
     parser.add_argument("--saturation", type=float, help="counts from which a pixel is saturated")
     parser.add_argument("--adu-per-photon", type=float, help="counts of one photon (default 1)")

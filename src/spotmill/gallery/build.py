@@ -21,7 +21,10 @@ from spotmill.gallery.tell import tell_frame, tell_line
 from spotmill.progress import Progress
 
 INDEX, GRID = "index.js", "grid.html"
-SCRIPTS = ("gallery.js", "gallery_frame.js", "gallery_viewer.js", "gallery.css")
+SCRIPTS = (
+    *("gallery.js", "gallery_frame.js", "gallery_paint.js", "gallery_viewer.js"),
+    "gallery.css",
+)
 STATIC = 12  # frames of the grid that needs no script
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 # Blocks across a frame that occlusion starts from, into how many a side of one may be split, and
 # how often a model is asked at most.
-ACROSS, SPLIT, MOST_ASKED = 8, 8, 240
+ACROSS, SPLIT, MOST_ASKED = 8, 8, 120
 # Pixels by which a spot reaches beyond its place.
 REACH = 2.0
 

@@ -40,7 +40,8 @@ ENCODED = {
     "1, log(1 + photons of the pixel), log(1 + photons above the background in 3 x 3 pixels), the "
     "same in 5 x 5, log(background), log(1 + deviance), live pixels of 3 x 3 over 9; 0 beyond the "
     "last (spotmill.learning.candidates); with `surroundings` three more "
-    "(spotmill.learning.surroundings)",
+    "(spotmill.learning.surroundings), with `sharing` two: the second of these logarithms less the "
+    "first, the third less the second",
     "photon_statistics": "windows [batch, 2, window, zone, photons]: counted and expected windows "
     "of 1 and 2 x 2 pixels by zone of background and photons (spotmill.learning.windows)",
     "dual_input_cnn": "frames and signals [batch, 2, ss, fs]: photons of live pixels, and at the "

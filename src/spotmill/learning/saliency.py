@@ -1,6 +1,6 @@
 """Where a trained model looked: what parts of a few test frames its answers rest on.
 
-Three ways, by what a model reads:
+Four ways, by what a model reads:
 
 - hits told from features of a frame: occlusion, by squares;
 - hits told from all pixels: integrated gradients from the frame to its own background;

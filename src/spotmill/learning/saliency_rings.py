@@ -21,7 +21,7 @@ from spotmill.learning.values import Quantity
 # steeply, and costs little.
 STEPS, PROFILE_STEPS, AT_ONCE = 10, 4096, 512
 # Validation frames that a mean is over at most.
-MEAN_OF = 60
+MEAN_OF = 30
 # Rings where a model reads pixels; a model of profiles has its own.
 RINGS = 96
 

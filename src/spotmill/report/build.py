@@ -26,6 +26,7 @@ from spotmill.report.inputs import Inputs
 from spotmill.report.page import (
     Contents,
     FluxSection,
+    Looked,
     PeakSection,
     TaskSection,
     ValueSection,
@@ -35,6 +36,9 @@ from spotmill.report.saliency import Saliency
 from spotmill.report.standings import standings, table
 from spotmill.report.style import Drawing
 from spotmill.report.verdict import group_tasks
+
+# Significant digits of numbers in the tables of figures.
+DIGITS = 6
 
 
 def build(
@@ -52,20 +56,25 @@ def build(
     if inputs.frame_map is not None:
         data.append(draw_map(inputs, inputs.frame_map))
     by_name = {task.name: task for task in inputs.tasks}
+    looked = {one.name: Looked(one, draw_saliency(inputs, one, profiles)) for one in saliency}
     sections = [
-        TaskSection(by_name[row.task], group, draw_task(inputs, by_name[row.task]))
+        TaskSection(
+            by_name[row.task],
+            group,
+            draw_task(inputs, by_name[row.task]),
+            looked.get(row.task),
+        )
         for group in groups
         for row in group.rows
         if row.verdict is not None
     ]
     verdict = draw_verdict(groups) if groups else None
-    values = [ValueSection(task, draw_values(task)) for task in inputs.values]
-    peaks = [PeakSection(task, draw_peaks(task)) for task in inputs.peaks]
-    flux = [FluxSection(task, draw_flux(task)) for task in inputs.flux]
-    seen = [draw_saliency(inputs, one, profiles) for one in saliency]
-    return Contents(
-        inputs, sets, groups, verdict, data, sections, values, peaks, flux, changes, saliency, seen
-    )
+    values = [
+        ValueSection(task, draw_values(task), looked.get(task.name)) for task in inputs.values
+    ]
+    peaks = [PeakSection(task, draw_peaks(task), looked.get(task.name)) for task in inputs.peaks]
+    flux = [FluxSection(task, draw_flux(task), looked.get(task.name)) for task in inputs.flux]
+    return Contents(inputs, sets, groups, verdict, data, sections, values, peaks, flux, changes)
 
 
 def write(contents: Contents, output: Path, figures: Path) -> None:
@@ -86,7 +95,8 @@ def write_drawing(drawing: Drawing, folder: Path) -> None:
     for ending, content in (("png", drawing.picture.png), ("svg", drawing.picture.svg)):
         with atomic(folder / f"{drawing.name}.{ending}") as temporary:
             temporary.write_bytes(content)
-    write_text(folder / f"{drawing.name}.csv", drawing.data.to_csv(index=False))
+    told = drawing.data.to_csv(index=False, float_format=f"%.{DIGITS}g")
+    write_text(folder / f"{drawing.name}.csv", told)
 
 
 def write_scripts(folder: Path) -> None:

@@ -93,7 +93,7 @@ RULES: dict[str, Rule] = {
     "check_all": Rule(
         (),
         (CHECKED.format(dataset="all"),),
-        ("manifest_all", "map", "split", "train", "evaluate", "report"),
+        ("manifest_all", "map", "split", "train", "evaluate", "saliency", "report"),
     ),
     "crate": Rule(
         (), ("results/ro-crate-metadata.json", "results/source/"), ("card", "gallery", "report")

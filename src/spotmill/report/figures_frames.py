@@ -15,7 +15,7 @@ from spotmill.report.pictures import Window, add_scale, show_frame, show_window,
 from spotmill.report.style import Drawing, Picture, new_figure, styled, to_picture
 
 GALLERY = 12
-DETAIL = 160  # pixels across the window shown at full resolution
+DETAIL = 160  # pixels across the window shown at full resolution, of small frames half a side
 
 
 def typical(rows: pd.DataFrame, quantile: float) -> pd.Series:
@@ -62,11 +62,13 @@ def draw_frames(inputs: Inputs, rows: Sequence[pd.Series], captions: Sequence[st
     """Draw whole frames three in a row, their true spots circled."""
     columns = min(3, len(rows))
     lines = -(-len(rows) // columns)
+    images = [read_frame(row) for row in rows]
+    # Wide frames take less height than square ones.
+    tall = max(image.photons.shape[0] / image.photons.shape[1] for image in images)
     with styled():
-        figure = new_figure(10 * columns / 3 + 0.4, 0.9 + 3.9 * lines)
+        figure = new_figure(10 * columns / 3 + 0.4, 0.9 + (0.45 + 3.3 * min(tall, 1.05)) * lines)
         grid = figure.subplots(lines, columns, squeeze=False)
-        for axes, row, caption in zip(grid.flat, rows, captions, strict=False):
-            image = read_frame(row)
+        for axes, row, image, caption in zip(grid.flat, rows, images, captions, strict=False):
             picture = show_frame(axes, image.photons, image.mask, 380, "")
             axes.set_title(caption, fontsize=8.5, fontweight="normal")
             _circle(axes, true_spots(inputs, row), 45)
@@ -110,12 +112,13 @@ def true_spots(inputs: Inputs, row: pd.Series) -> pd.DataFrame:
 
 def richest_window(found: pd.DataFrame, shape: tuple[int, ...]) -> Window:
     """Return the window around that spot which has most other spots nearby."""
+    size = min(DETAIL, max(min(shape) // 2, 1))
     if found.empty:
-        return window_around(shape[0] / 2, shape[1] / 2, DETAIL, shape)
+        return window_around(shape[0] / 2, shape[1] / 2, size, shape)
     ss, fs = found["ss"].to_numpy(), found["fs"].to_numpy()
-    near = (abs(ss - ss[:, None]) < DETAIL / 2) & (abs(fs - fs[:, None]) < DETAIL / 2)
+    near = (abs(ss - ss[:, None]) < size / 2) & (abs(fs - fs[:, None]) < size / 2)
     best = int(near.sum(axis=1).argmax())
-    return window_around(ss[best], fs[best], DETAIL, shape)
+    return window_around(ss[best], fs[best], size, shape)
 
 
 def draw_detail(inputs: Inputs, detail: Detail) -> Drawing:

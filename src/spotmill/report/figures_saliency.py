@@ -1,6 +1,7 @@
 """Figures of where a model looked: squares of a frame, rings around the beam, or pixels."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ from spotmill.report.words import number
 COLOURS = "PuOr_r"
 # Where the scale of colours changes from even steps to powers, as a share of its end.
 LINEAR = 0.02
+# Of the figure, inches; and the squares of a frame that its table holds at most.
+HEIGHT, SQUARES = 4.8, 1000
 # Water's own ring, 1/Å (its first maximum is near 2).
 RING = (1.6, 2.6)
 # Photons times Å: of an energy in eV.
@@ -34,42 +37,60 @@ HC = 12398.419843
 def draw_saliency(inputs: Inputs, seen: Saliency, profiles: Mapping[str, Profile]) -> Drawing:
     """Draw where the model of a task looked in a few frames."""
     frames = seen.found.frames
-    wide = seen.found.kind == "rings"
+    columns = max(len(frames), 1)
     with styled():
-        figure = new_figure(10, 3.2 * len(frames) if wide else 0.4 + 4.4 * len(frames))
-        grid = figure.subplots(max(len(frames), 1), 2, squeeze=False)
+        figure = new_figure(10 * columns / 3, HEIGHT)
+        grid = figure.subplots(2, columns, squeeze=False)
         for place, frame in enumerate(frames):
-            if wide:
-                _draw_rings(grid[place], inputs, seen, place, profiles)
+            pair = grid[:, place]
+            if seen.found.kind == "rings":
+                _draw_rings(pair, inputs, seen, place, profiles)
             elif seen.found.kind == "peaks":
-                _draw_pixels(figure, grid[place], inputs, seen, place)
+                _draw_pixels(figure, pair, inputs, seen, place)
             else:
-                _draw_squares(figure, grid[place], inputs, seen, place)
-            grid[place, 0].set_title(f"{frame.why}\n{frame.words}", fontsize=8.5)
-            grid[place, 1].set_title(f"{_answers(frame)}\n{_on_spots(frame)}", fontsize=8.5)
+                _draw_squares(figure, pair, inputs, seen, place)
+            look: dict[str, Any] = {"fontsize": 7.5, "fontweight": "normal", "loc": "center"}
+            pair[0].set_title(f"{frame.why}\n{frame.words}", **look)
+            pair[1].set_title(f"{_answers(frame)}\n{_on_spots(frame)}", **look)
+            for axes in pair:
+                axes.tick_params(labelsize=7)
+                axes.xaxis.label.set_fontsize(8)
+                axes.yaxis.label.set_fontsize(8)
         picture = to_picture(figure)
     return Drawing(
         f"{seen.name}_saliency",
-        f"Where did the network look? {seen.name}",
-        f"{len(frames)} frames of {seen.name}, and beside each what raises or lowers the answer. "
+        "Where did the network look?",
+        f"{len(frames)} frames of {seen.name}, and below each what raises or lowers the answer. "
         + " ".join(f"{f.why}, {f.words}: {_answers(f)}; {_on_spots(f)}." for f in frames),
         _caption(seen),
         picture,
-        seen.parts,
+        strongest(seen),
     )
+
+
+def strongest(seen: Saliency) -> pd.DataFrame:
+    """Return all rings, or of every frame the squares that change the answer most."""
+    if seen.found.kind == "rings":
+        return seen.parts
+    most = seen.parts["change"].abs().groupby(seen.parts["frame"]).rank("first", ascending=False)
+    kept = seen.parts[most <= SQUARES]
+    return kept.assign(change=[float(f"{value:.3g}") for value in kept["change"]])
 
 
 def _caption(seen: Saliency) -> str:
     found = seen.found
     what = {
-        "map": "Left: the frame, true spots circled. Right: by how much each square raises "
+        "map": "Above: the frame, true spots circled. Below: by how much each square raises "
         "(orange) or lowers (purple) the answer",
-        "rings": "Left: photons a pixel by angle. Right: by how much each ring raises or lowers "
+        "rings": "Above: photons a pixel by angle. Below: by how much each ring raises or lowers "
         "the answer; dotted: the ring of the water, where the detector reaches it",
-        "peaks": "Left: the photons around a peak. Right: by how much each pixel raises "
+        "peaks": "Above: the photons around a peak. Below: by how much each pixel raises "
         "(orange) or lowers (purple) the answer",
     }[found.kind]
-    return f"{what}. Answer: {found.answer}; {found.method}, against {found.reference}."
+    told = f"{what}. Answer: {found.answer}; {found.method}, against {found.reference}."
+    if found.kind != "rings" and seen.parts["frame"].value_counts().max() > SQUARES:
+        told += f" The table has the {SQUARES} squares of a frame that change the answer most."
+    return told
 
 
 def _answers(frame: Frame) -> str:
@@ -105,7 +126,7 @@ def _draw_squares(
     row = inputs.frame(frame.dataset, frame.index)
     image = shown(inputs, row, frame.flux)
     spots = true_spots(inputs, row)
-    show_frame(pair[0], image.photons, image.mask, 380, "")
+    show_frame(pair[0], image.photons, image.mask, 250, "")
     step = int(parts["edge"].min())
     size = -(-np.array(image.photons.shape) // step)
     values = np.zeros(size)
@@ -113,10 +134,10 @@ def _draw_squares(
     for (ss, fs, edge), change in zip(squares.tolist(), parts["change"].tolist(), strict=True):
         values[ss : ss + edge, fs : fs + edge] = change
     extent = (0, float(size[1] * step), float(size[0] * step), 0)
-    _show_change(figure, pair[1], values, extent)
+    _show_change(figure, pair, values, extent)
     for axes in pair:
         axes.scatter(
-            spots["fs"], spots["ss"], s=40, facecolors="none", edgecolors=style.BLUE, linewidths=0.7
+            spots["fs"], spots["ss"], s=14, facecolors="none", edgecolors=style.BLUE, linewidths=0.5
         )
         axes.set_xlim(0, image.photons.shape[1])
         axes.set_ylim(image.photons.shape[0], 0)
@@ -140,12 +161,12 @@ def _draw_pixels(
                 (at[1] + 0.5, at[0] + 0.5),
                 ha="center",
                 va="center",
-                fontsize=6,
+                fontsize=4.5,
                 color="white" if photons >= 5 else "black",
             )
     values = np.zeros((ss.stop - ss.start, fs.stop - fs.start))
     values[parts["ss"] - ss.start, parts["fs"] - fs.start] = parts["change"]
-    _show_change(figure, pair[1], values, window.extent)
+    _show_change(figure, pair, values, window.extent)
     for axes in pair:
         axes.plot(frame.fs, frame.ss, "+", color=style.BLUE, markersize=9)
         axes.set_xlabel("fs (pixel)")
@@ -153,16 +174,19 @@ def _draw_pixels(
 
 
 def _show_change(
-    figure: Figure, axes: Axes, values: np.ndarray, extent: tuple[float, float, float, float]
+    figure: Figure, pair: np.ndarray, values: np.ndarray, extent: tuple[float, float, float, float]
 ) -> None:
     most = float(np.abs(values).max())
     norm = SymLogNorm(most * LINEAR, vmin=-most, vmax=most) if most > 0 else Normalize(-1, 1)
+    axes: Axes = pair[1]
     drawn = axes.imshow(values, cmap=COLOURS, norm=norm, extent=extent, interpolation="nearest")
     ticks = [-most, -most / 10, 0, most / 10, most] if most > 0 else [0.0]
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, ticks=ticks)
-    bar.ax.set_yticklabels([number(round(tick, 6)) for tick in ticks])
+    # Beside the lower picture alone, with both alike in size.
+    where: dict[str, Any] = {"shrink": 0.36, "anchor": (0.0, 0.02), "aspect": 14, "pad": 0.02}
+    bar = figure.colorbar(drawn, ax=list(pair), ticks=ticks, **where)
+    bar.ax.set_yticklabels([number(round(tick, 6)) for tick in ticks], fontsize=6.5)
     bar.ax.minorticks_off()
-    bar.set_label("change of the answer")
+    bar.set_label("change of the answer", fontsize=6.5)
 
 
 def _draw_rings(
@@ -180,7 +204,7 @@ def _draw_rings(
         lit["two_theta"], lit["reference"], color=style.ORANGE, linestyle="--", label=other
     )
     pair[0].set_ylabel("photons a pixel")
-    pair[0].legend(loc="best")
+    pair[0].legend(loc="best", fontsize=6.5)
     width = np.gradient(rings["two_theta"]) * 0.9
     pair[1].bar(rings["two_theta"], rings["change"], width, color=style.BLUE)
     pair[1].axhline(0, color=style.GREY, linewidth=0.8)

@@ -59,7 +59,7 @@ def draw_verdict(groups: Sequence[Group]) -> Drawing:
         picture = to_picture(figure)
     return Drawing(
         "verdict",
-        "All results side by side",
+        "All results of class tasks side by side",
         "Accuracy with 95 % interval of every model, baseline and control, grouped by question.",
         "Dotted line: always naming the commonest class. Black tick: chance for a control. "
         "Controls have nothing to learn from. One in 20 misses its tick by luck; a control "

@@ -36,13 +36,49 @@ LIBRARIES = ("numpy", "scipy", "numba", "gemmi", "h5py", "torch", "lightning", "
 
 
 @dataclass(frozen=True)
-class TaskSection:
+class Looked:
+    """Where the model of a task looked, with its figure."""
+
+    saliency: Saliency
+    drawing: Drawing
+
+
+class Figures:
+    """The figures of a task: those that all should see, and the rest."""
+
+    drawings: Sequence[Drawing]
+
+    @property
+    def key(self) -> str:
+        """The figure that says most."""
+        return "confusion"
+
+    @property
+    def first(self) -> list[Drawing]:
+        """The figure that says most, and the errors."""
+        return [one for one in self.drawings if one.name.endswith((f"_{self.key}", "_errors"))]
+
+    @property
+    def rest(self) -> list[Drawing]:
+        """All others, which lie folded up."""
+        first = {one.name for one in self.first}
+        return [one for one in self.drawings if one.name not in first]
+
+
+@dataclass(frozen=True)
+class TaskSection(Figures):
     """A task of classes with its figures."""
 
     task: Task
     group: Group
     drawings: Sequence[Drawing]
+    looked: Looked | None = None
     template: ClassVar[str] = "task_classes.html.j2"
+
+    @property
+    def key(self) -> str:
+        """Of hits all thresholds, of other classes what was true and what was said."""
+        return "curves" if self.group.finds_hits else "confusion"
 
     @property
     def claim(self) -> str:
@@ -56,11 +92,12 @@ class TaskSection:
 
 
 @dataclass(frozen=True)
-class ValueSection:
+class ValueSection(Figures):
     """A task of values with its figures."""
 
     task: ValueTask
     drawings: Sequence[Drawing]
+    looked: Looked | None = None
     template: ClassVar[str] = "task_values.html.j2"
 
     @property
@@ -75,11 +112,12 @@ class ValueSection:
 
 
 @dataclass(frozen=True)
-class PeakSection:
+class PeakSection(Figures):
     """A task of peaks with its figures."""
 
     task: PeakTask
     drawings: Sequence[Drawing]
+    looked: Looked | None = None
     template: ClassVar[str] = "task_peaks.html.j2"
 
     @property
@@ -89,11 +127,12 @@ class PeakSection:
 
 
 @dataclass(frozen=True)
-class FluxSection:
+class FluxSection(Figures):
     """A task of hits at several fluxes with its figures."""
 
     task: FluxTask
     drawings: Sequence[Drawing]
+    looked: Looked | None = None
     template: ClassVar[str] = "task_flux.html.j2"
 
     @property
@@ -105,7 +144,9 @@ class FluxSection:
 Section = TaskSection | ValueSection | PeakSection | FluxSection
 
 # Sections that others than this module fill, where their templates exist.
-PARTS = ("gallery", "saliency", "changes", "cost")
+PARTS = ("gallery", "changes", "cost")
+# Figures of the data that lie folded up.
+FOLDED = ("datasets", "distributions")
 
 
 @dataclass(frozen=True)
@@ -122,8 +163,6 @@ class Contents:
     peaks: Sequence[PeakSection] = ()
     flux: Sequence[FluxSection] = ()
     changes: Changes | None = None
-    saliency: Sequence[Saliency] = ()
-    saliency_drawings: Sequence[Drawing] = ()
 
     @property
     def sections(self) -> list[Section]:
@@ -138,7 +177,8 @@ class Contents:
         first = [self.verdict] if self.verdict else []
         last = [self.changes.drawing] if self.changes and self.changes.drawing else []
         tasks = [drawing for part in self.sections for drawing in part.drawings]
-        return [*first, *self.data, *tasks, *self.saliency_drawings, *last]
+        looked = [part.looked.drawing for part in self.sections if part.looked]
+        return [*first, *self.data, *tasks, *looked, *last]
 
 
 def render(contents: Contents, figures: str = "figures") -> str:
@@ -177,10 +217,11 @@ def render(contents: Contents, figures: str = "figures") -> str:
         parts=[
             name
             for name in PARTS
-            if f"{name}.html.j2" in known
-            and (name not in ("changes", "saliency") or getattr(contents, name))
+            if f"{name}.html.j2" in known and (name != "changes" or contents.changes)
         ],
         figures=figures,
+        data=[one for one in contents.data if one.name not in FOLDED],
+        folded=[one for one in contents.data if one.name in FOLDED],
         rows=contents.table.to_dict("records"),
         total=counts | {"hit_fraction": counts["hits"] / (counts["patterns"] or math.nan)},
         config_name=next(iter(inputs.texts)),

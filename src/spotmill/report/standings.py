@@ -36,6 +36,7 @@ PAPER_BEST = {
 # hopeless.
 TELLING_AUROC = 0.9
 NOT_COMPUTED = "not computed"
+RING_LIKELIHOOD = "poisson_likelihood"
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ def _span(interval: Interval | None, scale: float = 1.0) -> str:
 def _of_classes(task: Task) -> Standing:
     evaluation = task.evaluation
     best = best_baseline(task)
+    # The likelihood of a frame's rings, given those of the training frames of each class.
+    rings = next((one for one in evaluation.results[1:] if one.name == RING_LIKELIHOOD), None)
 
     def told(result: Result, name: str = "") -> Told:
         low, high = (100 * end for end in result.interval)
@@ -143,7 +146,9 @@ def _of_classes(task: Task) -> Standing:
         TITLES.get(evaluation.target, evaluation.target.replace("_", " ").capitalize()),
         "test frames answered rightly",
         told(evaluation.ours),
-        Told("–", NOT_COMPUTED),
+        told(rings, f"best that rings allow, {rings.name}")
+        if rings
+        else Told("–", NOT_COMPUTED),
         told(best, best.name) if best else Told("–"),
         claim(task) or PAPER_BEST.get(("classes", evaluation.target), ""),
         tuple(

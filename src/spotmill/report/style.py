@@ -1,6 +1,7 @@
 """How figures look: colours that the colour-blind tell apart, and one way to make files."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from PIL import Image
 
 # Okabe & Ito (2008), "Color Universal Design", without the yellow, which print loses.
 BLUE, VERMILION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -22,6 +24,8 @@ CYCLE = (BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 DPI = 130
+# Of pictures within an SVG, whose lines are sharp at any size; and colours of a PNG at most.
+SVG_DPI, COLOURS = 72, 256
 
 
 def many_colours(number: int, count: int) -> str:
@@ -122,17 +126,29 @@ def plain_log(axes: Axes) -> None:
 
 
 def to_png(figure: Figure) -> bytes:
-    """Return a figure as PNG, the same bytes every time."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    """Return a figure as PNG of indexed colours, the same bytes every time."""
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", metadata={"Software": None})
+    method, plain = Image.Quantize.MEDIANCUT, Image.Dither.NONE
+    indexed = Image.open(drawn).convert("RGB").quantize(COLOURS, method, dither=plain)
+    indexed.save(buffer, "png", optimize=True, dpi=(DPI, DPI))
     return buffer.getvalue()
 
 
 def to_svg(figure: Figure) -> bytes:
     """Return a figure as SVG, the same bytes every time; `styled` must be in force."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, dpi=SVG_DPI)
+    return _PLACES.sub(_rounded, buffer.getvalue().decode()).encode()
+
+
+# Places of lines and of what is drawn many times, but not factors of a transformation.
+_PLACES = re.compile(r'(?<= )(?:d|x|y)="[^"]*"')
+
+
+def _rounded(places: re.Match[str]) -> str:
+    """Return places to a hundredth of a point."""
+    return re.sub(r"(\.\d\d)\d+", r"\1", places[0])
 
 
 def to_picture(figure: Figure) -> Picture:

@@ -1,5 +1,6 @@
 """Where the server listens, and its end."""
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -10,12 +11,40 @@ from types import FrameType
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from spotmill.errors import SpotmillError
 
 LOOPBACK = "127.0.0.1"
 MOST_AT_ONCE = 64  # requests
+WHOLE_REQUEST = 15.0  # s that a request may take to come
 PATIENCE = 2  # s for answers under way at the end
+
+
+class Hurried(H11Protocol):
+    """Close connections on which no whole request comes in time.
+
+    uvicorn waits for ever for the first request of a connection, and for the rest of any: as many
+    silent connections as are answered at once would keep all others out.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Await the first request."""
+        super().connection_made(transport)
+        self._await_request()
+
+    def on_response_complete(self) -> None:
+        """Await the next request."""
+        super().on_response_complete()
+        self._await_request()
+
+    def _await_request(self) -> None:
+        self.loop.call_later(WHOLE_REQUEST, self._close_where_none_came, self.cycle)
+
+    def _close_where_none_came(self, before: RequestResponseCycle | None) -> None:
+        answered = before is None or before.response_complete
+        if self.cycle is before and answered and not self.transport.is_closing():
+            self.transport.close()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -78,10 +107,11 @@ def own_names() -> list[str]:
     return sorted(names)
 
 
-def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> None:
-    """Answer requests until Ctrl-C or a signal to end."""
-    config = uvicorn.Config(
+def configured(app: ASGIApp) -> uvicorn.Config:
+    """Return how requests are answered."""
+    return uvicorn.Config(
         app,
+        http=Hurried,
         log_level="error",
         access_log=False,
         lifespan="off",
@@ -93,6 +123,10 @@ def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[],
         timeout_graceful_shutdown=PATIENCE,
     )
 
+
+def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> None:
+    """Answer requests until Ctrl-C or a signal to end."""
+
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
@@ -100,7 +134,7 @@ def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[],
     before = signal.signal(signal.SIGTERM, stop)
     try:
         ready()
-        uvicorn.Server(config).run(sockets=[server])
+        uvicorn.Server(configured(app)).run(sockets=[server])
     except KeyboardInterrupt:
         pass
     finally:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from mimetypes import guess_type
@@ -25,6 +25,7 @@ from spotmill.serve.pages import (
     MOST_ENTRIES,
     Pages,
     facts,
+    listed,
     read_json,
     read_text,
     result_rows,
@@ -35,11 +36,12 @@ from spotmill.serve.scan import IMAGES, Scanner, ShardFile
 TEMPLATES = Path(__file__).parent / "templates"
 OWN = {"serve.css": "text/css", "serve.js": "text/javascript"}
 # The report's scripts stand in its page, which is made for a double click; it may fetch nothing.
+# Without scripts it holds a page of its gallery in a frame.
 REPORT = (
     "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "connect-src 'self' data: blob:; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "frame-src 'self'; frame-ancestors 'self'"
 )
 # Other pages among results run as strangers: they can reach nothing of this server.
 SANDBOX = (
@@ -167,7 +169,7 @@ class View:
             facts=facts(told),
             columns=columns,
             rows=rows,
-            notes=[str(one) for one in told.get("notes", [])] if isinstance(told, dict) else [],
+            notes=list(map(str, listed(told.get("notes")))) if isinstance(told, dict) else [],
             text=read_text(readme) if readme else "",
             files=files,
             pictures=[one.name for one in files if one.name.endswith((".png", ".svg"))],
@@ -190,7 +192,7 @@ class View:
                     words="The report is the last step of a production; it stands here once made.",
                 )
             raise HTTPException(404)
-        return send(found, REPORT)
+        return send(found, REPORT, {"X-Frame-Options": "SAMEORIGIN"})
 
     def files(self, request: Request) -> Response:
         """Return a file of the results, or list a folder."""
@@ -223,7 +225,7 @@ class View:
         return self.page("message", status, title="Not here", words=words)
 
 
-def send(path: Path, policy: str) -> Response:
+def send(path: Path, policy: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return a file's answer; it is asked for anew each time, and sent only where it changed."""
     kind = "text/plain" if path.suffix in TEXTS else guess_type(path.name)[0]
     # A file that cannot be read is none that is there.
@@ -231,7 +233,7 @@ def send(path: Path, policy: str) -> Response:
         return FileResponse(
             path,
             media_type=kind or "application/octet-stream",
-            headers=KEEP | {"Content-Security-Policy": policy},
+            headers={**KEEP, "Content-Security-Policy": policy, **(headers or {})},
         )
     raise HTTPException(404)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from spotmill.serve.scan import Entry
 
 MOST_BYTES = 1 << 20  # of a history
 MOST_POINTS = 2000
-LOSSES = ("train_loss", "validation_loss")
+EPOCH = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def read(task: str, entry: Entry, path: Path, goes_on: bool) -> Curve | None:
         rows = list(csv.DictReader(io.StringIO(text)))
     except (OSError, csv.Error):
         return None
-    rows = [row for row in rows if (row.get("epoch") or "").isdecimal()]
+    rows = [row for row in rows if EPOCH.fullmatch(row.get("epoch") or "")]
     if not rows:
         return None
     # Every so many-th epoch of a very long one, and the last.

@@ -115,10 +115,10 @@ class FramePictures:
         names = ["index", "n_spots", "photons", "is_hit"]
         try:
             table = pq.read_table(path, columns=names, use_threads=False, partitioning=None)
-        except (OSError, pa.ArrowException):
+            rows = zip(*(table.column(name).to_pylist() for name in names), strict=True)
+            return {int(at): (int(n), round(photons), bool(hit)) for at, n, photons, hit in rows}
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
             return {}
-        rows = zip(*(table.column(name).to_pylist() for name in names), strict=True)
-        return {int(index): (int(n), round(photons), bool(hit)) for index, n, photons, hit in rows}
 
     def picture(self, shard: ShardFile, position: int, pixels: int) -> tuple[bytes, int]:
         """Return a frame as PNG of at most so many pixels across, and the photons in it.

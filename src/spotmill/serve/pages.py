@@ -90,7 +90,7 @@ def read_json(path: Path) -> Any:
     """Return what a JSON file says; None where it says nothing."""
     try:
         return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -114,7 +114,7 @@ def facts(told: Any) -> list[tuple[str, str]]:
 def result_rows(told: Any) -> tuple[list[str], list[list[str]]]:
     """Return the results of an evaluation as a table: its columns and rows."""
     results = told.get("results") if isinstance(told, dict) else None
-    rows = [one for one in results or [] if isinstance(one, dict)]
+    rows = [one for one in listed(results) if isinstance(one, dict)]
     columns = [
         key
         for key in dict.fromkeys(key for one in rows for key in one)
@@ -123,6 +123,11 @@ def result_rows(told: Any) -> tuple[list[str], list[list[str]]]:
     # Its words are long.
     columns.sort(key="explained".__eq__)
     return columns, [[figure(plain(one.get(key))) for key in columns] for one in rows]
+
+
+def listed(value: Any) -> list[Any]:
+    """Return a list where there is one, else nothing."""
+    return value if isinstance(value, list) else []
 
 
 def plain(value: Any) -> Any:

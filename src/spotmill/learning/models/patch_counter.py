@@ -26,7 +26,10 @@ from spotmill.tasks import Input
 FEATURES = 7
 
 # The settings that the encoder depends on.
-ENCODED = ("candidates", "block", "surroundings")
+ENCODED = ("candidates", "block", "surroundings", "sharing")
+
+# Numbers that tell how the photons of a candidate are shared.
+SHARING = 2
 
 
 class Settings(Model):
@@ -40,11 +43,16 @@ class Settings(Model):
         description="tell whether a candidate stands out of the pixels close by, and alone; for "
         "frames with stray light",
     )
+    sharing: bool = Field(
+        False,
+        description="tell by what factor 3 x 3 pixels hold more than the brightest, and 5 x 5 more "
+        "than these; for frames with hot pixels",
+    )
 
     @property
     def features(self) -> int:
         """Numbers that are told of a candidate."""
-        return FEATURES + (COUNT if self.surroundings else 0)
+        return FEATURES + COUNT * self.surroundings + SHARING * self.sharing
 
 
 def encoder(settings: Settings, task_input: Input, view: View) -> Encoder:
@@ -72,6 +80,9 @@ class CandidateEncoder:
         if self._settings.surroundings:
             around = surroundings(frame.photons, found.ss, found.fs, found.background)
             told = np.concatenate([told, around], axis=1)
+        if self._settings.sharing:
+            # Differences of logarithms, which a few frames do not teach a network to take.
+            told = np.concatenate([told, np.diff(told[:, 1:4], axis=1)], axis=1)
         rows[: len(found.peak)] = told
         return (rows,)
 

@@ -225,6 +225,14 @@ window.spotmill = spotmill;
     );
     document.querySelectorAll("figure[data-height]").forEach((figure) => prepare(figure, watcher));
   });
+  // What is folded up is printed, too.
+  let unfolded = [];
+  window.addEventListener("beforeprint", function () {
+    unfolded = [...document.querySelectorAll("details.more:not([open])")];
+    unfolded.forEach((part) => (part.open = true));
+  });
+  window.addEventListener("afterprint", () => unfolded.forEach((part) => (part.open = false)));
+  document.addEventListener("toggle", stops, true);
   window.addEventListener("load", stops);
   window.addEventListener("load", links);
   window.addEventListener("resize", stops);

@@ -1,6 +1,6 @@
 "use strict";
 // The gallery of frames: a grid to filter and page through. gallery_frame.js reads a frame,
-// gallery_viewer.js shows it.
+// gallery_viewer.js shows it, gallery_paint.js draws it.
 //
 // index.js calls spotmill.frames, the file of a frame spotmill.frame. For others there are
 // spotmill.openFrame(dataset, index[, share]), which returns false where the gallery does not hold
@@ -63,13 +63,20 @@
     drawGrid();
   }
 
+  // A frame that a task also looked at with less flux stands in the list once for each.
+  function held() {
+    const frames = new Set(all.map((line) => `${line.dataset}/${line.index}`)).size;
+    const again = all.length - frames;
+    return `The gallery holds ${frames} of the ${total} frames made` +
+      (again ? `, and again ${again === 1 ? "one" : again} of them at another flux on the crystal.` : ".");
+  }
+
   function drawGrid() {
     const pages = Math.max(1, Math.ceil(gallery.shown.length / PAGE));
     const part = gallery.shown.slice(page * PAGE, (page + 1) * PAGE);
     at("grid").replaceChildren(...part.map(tile));
     const range = part.length ? `${page * PAGE + 1} to ${page * PAGE + part.length} of ` : "";
-    at("count").textContent =
-      `Frames ${range}${gallery.shown.length} shown, of ${all.length} in the gallery and ${total} made.`;
+    at("count").textContent = `${range}${gallery.shown.length} shown. ${held()}`;
     at("page").textContent = `page ${page + 1} of ${pages}`;
     at("page-back").disabled = page === 0;
     at("page-on").disabled = page >= pages - 1;

@@ -67,7 +67,8 @@
       xaxis: { ...axis, title: { text: "epoch", standoff: 4 }, rangemode: "tozero" },
       yaxis: {
         ...axis, title: { text: "loss", standoff: 4 }, type: log ? "log" : "linear",
-        exponentformat: "power", dtick: undefined, nticks: 6,
+        // Of more, a logarithmic axis labels every digit of each power of ten.
+        exponentformat: "power", nticks: log ? 3 : 6,
       },
       showlegend: false,
       hovermode: "x unified",
