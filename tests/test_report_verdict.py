@@ -178,7 +178,7 @@ def test_one_breath_says_what_holds_and_why_not() -> None:
     words = in_one_breath(of(tasks=[good, weak], flux=[flux_task()]))
     assert words == (
         "2 of 3 trained models hold; not weak, whose controls are at chance: "
-        "too weak, not dishonest."
+        "they learnt too little, but nothing leaked."
     )
     words = in_one_breath(of(tasks=[good, weak], values=[value_task(correlation=0.8)]))
     assert words.startswith("1 of 3 trained models hold; not weak, length;")

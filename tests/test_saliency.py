@@ -405,7 +405,7 @@ def test_the_report_shows_every_kind(workplace: Path) -> None:
         table = pd.read_csv(workplace / f"report/figures/{name}_saliency.csv")
         assert len(table) == {"hit": 30, "energy": 40, "low": 121}[name]
     assert "75.0 % of all change on 2 true spots, 6.2 % of the area" in own
-    assert "raise the answer by -25.0 % of all change (as trained 50.0 %)" in own
+    assert "is 50.0 % of all change, and -25.0 % with the model’s" in own
     assert "no spot is there" in own and "against 8000 eV" in own
     # Without the stage there is no such part.
     assert main(arguments()) == 0

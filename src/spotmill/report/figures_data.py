@@ -189,7 +189,7 @@ def draw_radial(inputs: Inputs, profiles: Mapping[str, Profile]) -> Drawing:
         "One panel a dataset: photons per pixel against q; measured dots on the expected line.",
         f"Dots: mean of the first {EMPTIES_READ} empties (or as many as there are) with the "
         "Poisson uncertainty to expect; line: the expected water image. Water scatters most "
-        "strongly at about q = 2/Å (d ≈ 3 Å); where the detector reaches that far, the ring "
+        "strongly at about q = 2/Å (d ≈ 3.1 Å); where the detector reaches that far, the ring "
         "must show.",
         picture,
         pd.concat(data, ignore_index=True),

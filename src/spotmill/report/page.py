@@ -237,7 +237,7 @@ def summary(inputs: Inputs) -> str:
     crystals = unique(crystal_words(crystal) for crystal in map(inputs.crystal, names))
     detectors = unique(detector_words(inputs, name) for name in names)
     beams = unique(
-        f"{number(beam.nphotons)} photons within {length(2 * beam.beam_radius)} and "
+        f"{number(beam.nphotons)} photons, {length(2 * beam.beam_radius)} across, of "
         f"{percent(beam.bandwidth)} bandwidth"
         for beam in map(inputs.beam, names)
     )

@@ -97,9 +97,10 @@ class Saliency:
             return ""
         other = first.shuffled
         return (
-            f"With the model’s weights shuffled, spots raise the answer by "
-            f"{_share(other.net)} of all change (as trained {_share(first.spots.net)}); "
-            f"rank correlation of the two maps {number(other.correlation)}."
+            f"What true spots raise the answer by, less what they lower it, is "
+            f"{_share(first.spots.net)} of all change, and {_share(other.net)} with the model’s "
+            f"weights shuffled. Rank correlation of the two maps {number(other.correlation)}: "
+            "near 1, a map shows the frame rather than what was learnt."
         )
 
 

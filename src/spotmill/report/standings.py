@@ -98,7 +98,7 @@ def in_one_breath(rows: Sequence[Standing]) -> str:
     names = ", ".join(row.task for row in failed)
     words = f"{len(rows) - len(failed)} of {len(rows)} trained models hold; not {names}"
     if failed and len(sound) == len(failed) and all(row.controls for row in failed):
-        return f"{words}, whose controls are at chance: too weak, not dishonest."
+        return f"{words}, whose controls are at chance: they learnt too little, but nothing leaked."
     dishonest = ", ".join(row.task for row in failed if row not in sound)
     return f"{words}; a control is off chance in {dishonest}." if dishonest else f"{words}."
 
