@@ -7,7 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from spotmill.errors import SpotmillError
@@ -18,6 +17,7 @@ from spotmill.gallery.answers import Answers
 from spotmill.gallery.choose import Choice, choose, odd_frames
 from spotmill.gallery.frames import Reader
 from spotmill.gallery.tell import tell_frame, tell_line
+from spotmill.html_templates import html_templates
 from spotmill.progress import Progress
 
 INDEX, GRID = "index.js", "grid.html"
@@ -151,12 +151,6 @@ def template(name: str) -> Any:
 
 def grid(lines: Sequence[dict[str, Any]], n_manifest: int) -> str:
     """Return a page of small pictures with captions that needs no script."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spotmill.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("spotmill.report")
     page = environment.get_template("gallery_grid.html.j2")
     return page.render(lines=lines, n_manifest=n_manifest) + "\n"

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import jinja2
 import matplotlib.dates as mdates
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from spotmill.html_templates import html_templates
 from spotmill.inference.drift import QUANTITIES, Alarm, Quantity
 from spotmill.report import style
 from spotmill.report.style import new_figure, styled, to_png
@@ -52,13 +52,7 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spotmill.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("spotmill.report")
     now = datetime.now(UTC).astimezone()
     return environment.get_template("watch.html.j2").render(
         page=page,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from spotmill.costs import Costs
+from spotmill.costs import Costs, held_bytes
 from spotmill.orphans import VARIABLE
 from spotmill.pending import Job
 from spotmill.plan import Plan
@@ -145,12 +145,6 @@ def number(text: str | None) -> float | None:
     return value if math.isfinite(value) and value >= 0 else None
 
 
-def size(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else (file for file in path.rglob("*") if file.is_file())
-    return sum(file.stat().st_size for file in files)
-
-
 def measure(plan: Plan) -> RunCost:
     """Put together what the jobs of a configuration cost; results are in the current folder."""
     run = RunCost(since=began())
@@ -165,7 +159,7 @@ def measure(plan: Plan) -> RunCost:
         measured = read_benchmark(Path(work.benchmark))
         known.add(work.benchmark)
         row.jobs += 1
-        row.bytes += sum(size(path) for path in files)
+        row.bytes += sum(held_bytes(path) for path in files)
         names = tuple(str(path) for path in files)
         said = costs.typical(Job(work.rule, dict(work.wildcards), names, 1, "", (), (), (), ()))
         row.plan_bytes += said.bytes

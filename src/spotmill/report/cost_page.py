@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 import pandas as pd
+
+from spotmill.html_templates import html_templates
 
 
 def script(table: pd.DataFrame, sentences: Sequence[str], off: Sequence[str], chart: str) -> str:
@@ -20,13 +21,7 @@ def script(table: pd.DataFrame, sentences: Sequence[str], off: Sequence[str], ch
     chart
         The Plotly figure as JSON.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spotmill.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("spotmill.report")
     environment.filters |= {"short": short}
     html = environment.get_template("cost_told.html.j2").render(
         rows=plain_rows(table), sentences=sentences, off=off

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from spotmill import __version__
 from spotmill.concepts import Crystal
 from spotmill.errors import SpotmillError
+from spotmill.html_templates import html_templates
 from spotmill.recipes import RECIPES
 from spotmill.report.changes import Changes
 from spotmill.report.evaluations import Task
@@ -143,7 +143,7 @@ class FluxSection(Figures):
 
 Section = TaskSection | ValueSection | PeakSection | FluxSection
 
-# Sections that others than this module fill, where their templates exist.
+# Sections that others than this module fill.
 PARTS = ("gallery", "changes", "cost")
 # Figures of the data that lie folded up.
 FOLDED = ("datasets", "distributions")
@@ -183,13 +183,7 @@ class Contents:
 
 def render(contents: Contents, figures: str = "figures") -> str:
     """Return the page as HTML; `figures` is the place of the figures as the page sees it."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spotmill.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html_templates("spotmill.report")
     environment.filters |= {
         "percent": percent,
         "share": share,
@@ -203,7 +197,6 @@ def render(contents: Contents, figures: str = "figures") -> str:
         "spaced": lambda name: name.replace("_", " "),
     }
     inputs = contents.inputs
-    known = environment.list_templates()
     counts = contents.table[["patterns", "empties", "hits"]].sum().to_dict()
     shown = standings(inputs)
     return environment.get_template("report.html.j2").render(
@@ -214,11 +207,7 @@ def render(contents: Contents, figures: str = "figures") -> str:
         standings=shown,
         water=judge_water(inputs, contents.table),
         sections=contents.sections,
-        parts=[
-            name
-            for name in PARTS
-            if f"{name}.html.j2" in known and (name != "changes" or contents.changes)
-        ],
+        parts=[name for name in PARTS if name != "changes" or contents.changes],
         figures=figures,
         data=[one for one in contents.data if one.name not in FOLDED],
         folded=[one for one in contents.data if one.name in FOLDED],

@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from spotmill.html_templates import html_templates
 from spotmill.serve.live import State
 from spotmill.serve.scan import Found
 
@@ -24,13 +23,7 @@ class Pages:
     """
 
     def __init__(self, name: str) -> None:
-        self._environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("spotmill.serve"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = html_templates("spotmill.serve")
         self._environment.filters |= {"clock": clock, "span": span, "figure": figure, "size": size}
         self._environment.globals["name"] = name
 
