@@ -7,15 +7,17 @@ FOLDER holds results/ of a finished run. Of each dataset the first patterns and 
 the models were not trained on are taken (validation and test sides of the split `hit`), written as
 NeXus files with a header of their own, and read and judged as `spotmill predict` does.
 
-Recall and specificity are of the verdict with Wilson's 95 % interval; F1 of the peaks is the mean
-over frames with a true spot (from 5 photons on, within 3 pixels), with its 95 % interval by the
-scatter of the frames. "changed" counts frames whose verdict differs from that as simulated.
+Recall and specificity are of the verdict with Wilson's 95 % interval. Peaks are counted over all
+frames, blanks with them (true spots from 5 photons on, found within 3 pixels); the 95 % interval of
+their F1 is `of_peaks`'s. "changed" counts frames whose verdict differs from that as simulated. A
+second table has the verdicts by the number of true spots.
 """
 
 import argparse
 import json
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ import measuring
 import numpy as np
 import pandas as pd
 from disturbances import ALL, TOGETHER, Frame
+from scipy import stats
 
 from spotmill.formats.geom import read_geometry
 from spotmill.inference import Pipeline
@@ -34,6 +37,8 @@ from spotmill.learning.peaks import read_spots
 from spotmill.physics.peak_scoring import assign
 
 MIN_PHOTONS, MIN_SPOTS = 5.0, 3
+# True spots of the second table: from these numbers on.
+SPOTS = (0, MIN_SPOTS, 5, 10, 30)
 
 
 def main() -> None:
@@ -55,9 +60,9 @@ def main() -> None:
         "photon energy told, off | camera length told, off | strangeness |\n" + "|---" * 10 + "|"
     )
     kept: dict[str, list[dict[str, Any]]] = {}
+    frames = [frame_of(args.data, row) for row in chosen]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "frame.h5"
-        frames = [frame_of(args.data, row) for row in chosen]
         for name in conditions:
             kept[name] = []
             for number, frame in enumerate(frames):
@@ -71,6 +76,7 @@ def main() -> None:
             tell(name, kept[name], kept.get("as simulated", []))
             if args.output:
                 args.output.write_text(json.dumps(kept, indent=1))
+    by_spots(kept)
 
 
 def rows_of(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -163,19 +169,57 @@ def tell(name: str, rows: list[dict[str, Any]], plain: list[dict[str, Any]]) -> 
     """Print the row of a condition."""
     hits = [row["is_hit"] for row in rows if row["truth"]]
     blanks = [not row["is_hit"] for row in rows if not row["truth"]]
-    f1 = np.array(
-        [2 * r["matched"] / (r["true"] + r["found"]) for r in rows if r["true"] and r["truth"]]
-    )
-    spread = 1.96 * f1.std(ddof=1) / np.sqrt(len(f1)) if len(f1) > 1 else float("nan")
+    f1, low, high = of_peaks(*([r[key] for r in rows] for key in ("true", "found", "matched")))
     true, found, matched = (sum(r[key] for r in rows) for key in ("true", "found", "matched"))
     changed = sum(a["is_hit"] != b["is_hit"] for a, b in zip(rows, plain, strict=False))
     values = [off([row[key] for row in rows]) for key in ("photon_energy", "clen")]
     print(
-        f"| {name} | {shown(hits)} | {shown(blanks)} | {f1.mean():.3f} ± {spread:.3f} | "
+        f"| {name} | {shown(hits)} | {shown(blanks)} | {f1:.3f} ({low:.3f} to {high:.3f}) | "
         f"{matched / max(found, 1):.3f} | {matched / max(true, 1):.3f} | {changed} | "
         f"{values[0]} | {values[1]} | {np.median([r['strangeness'] for r in rows]):.1f} |",
         flush=True,
     )
+
+
+def of_peaks(
+    true: Sequence[int], found: Sequence[int], matched: Sequence[int], level: float = 0.95
+) -> tuple[float, float, float]:
+    """Return F1 of the peaks of all frames together, and its interval.
+
+    With J the matched share of all that is either true or found, F1 = 2 J / (1 + J), and J has
+    Wilson's interval for as many as would scatter like the frames do, with Student's factor for
+    few frames (Korn & Graubard, Survey Methodology 24, 193, 1998), yet no more than there are.
+    """
+    hits = np.asarray(matched, dtype=float)
+    every = np.asarray(true, dtype=float) + np.asarray(found, dtype=float) - hits
+    n, frames = every.sum(), int((every > 0).sum())
+    if not n:
+        return float("nan"), 0.0, 1.0
+    share = hits.sum() / n
+    own = n
+    if frames > 1:
+        scatter = frames / (frames - 1) * ((hits - share * every) ** 2).sum() / n**2
+        factor = stats.t.ppf(0.5 + level / 2, frames - 1) / stats.norm.ppf(0.5 + level / 2)
+        if scatter > 0:
+            own = min(n, share * (1 - share) / scatter / factor**2)
+    z2 = stats.norm.ppf(0.5 + level / 2) ** 2
+    middle = (share + z2 / (2 * own)) / (1 + z2 / own)
+    width = np.sqrt(z2 * (share * (1 - share) / own + z2 / (4 * own**2))) / (1 + z2 / own)
+    f1, low, high = (2 * j / (1 + j) for j in (share, max(middle - width, 0), middle + width))
+    return float(f1), float(low), float(min(high, 1.0))
+
+
+def by_spots(kept: dict[str, list[dict[str, Any]]]) -> None:
+    """Print how many frames of so many true spots are told as hits."""
+    last = [first - 1 for first in SPOTS[1:]]
+    names = [f"{a} to {b}" for a, b in zip(SPOTS, last, strict=False)] + [f"{SPOTS[-1]} and more"]
+    print("\n| told as hits, of true spots | " + " | ".join(names) + " |")
+    print("|---" * (len(names) + 1) + "|")
+    for name, rows in kept.items():
+        said: list[list[bool]] = [[] for _ in SPOTS]
+        for row in rows:
+            said[np.searchsorted(SPOTS, row["true"], side="right") - 1].append(row["is_hit"])
+        print(f"| {name} | " + " | ".join(shown(each) for each in said) + " |", flush=True)
 
 
 def shown(right: list[bool]) -> str:

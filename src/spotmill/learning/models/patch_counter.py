@@ -3,11 +3,13 @@
 A hit is a matter of how many true spots a frame has, so the network says for each
 candidate how likely it is one (from photons, background and neighbourhood, the same
 weights for all), adds these probabilities up to a soft count, and compares the count with
-a learnt number. It never sees where a candidate lies or how large the detector is.
+a learnt number. It never sees where a candidate lies or how large the detector is. All of it
+learns from the classes of frames; with `candidate_truth` these teach the counting alone, and
+candidates learn from what each of them is.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.surroundings import COUNT, surroundings
 from spotmill.model import Model
 from spotmill.tasks import Input
+
+if TYPE_CHECKING:
+    from spotmill.learning.learner import Part
 
 FEATURES = 7
 
@@ -49,6 +54,12 @@ class Settings(Model):
         "than these; for frames with hot pixels",
     )
 
+    candidate_truth: bool = Field(
+        False,
+        description="teach candidates from the tables of true spots, and by the classes of frames "
+        "only how many make a hit, told from a probability of 0.5 on; for few frames",
+    )
+
     @property
     def features(self) -> int:
         """Numbers that are told of a candidate."""
@@ -69,7 +80,7 @@ class CandidateEncoder:
         self.shape = (settings.candidates, settings.features)
 
     def encode(self, image: NDArray[Any], mask: NDArray[np.bool_]) -> Encoded:
-        """Return the features; rows beyond the last candidate are 0."""
+        """Return the features, rows beyond the last candidate 0, and places [n, 2] (fs, ss)."""
         return self.encode_marked(mark(image, mask, self.block))
 
     def encode_marked(self, frame: Marked) -> Encoded:
@@ -84,7 +95,7 @@ class CandidateEncoder:
             # Differences of logarithms, which a few frames do not teach a network to take.
             told = np.concatenate([told, np.diff(told[:, 1:4], axis=1)], axis=1)
         rows[: len(found.peak)] = told
-        return (rows,)
+        return rows, np.stack([found.fs, found.ss], axis=1) + 0.5
 
     def batch(self, encoded: Sequence[Encoded]) -> Tensor:
         """Return features [n, candidates, features]."""
@@ -133,6 +144,8 @@ class Network(nn.Module):
         # Spots wanted for a hit, and how sharply they are counted: where training starts.
         self.wanted = nn.Parameter(torch.tensor(2.5))
         self.log_sharpness = nn.Parameter(torch.tensor(1.0))
+        # Log odds that a candidate needs to count as half a spot: many doubtful ones are noise.
+        self.doubt = nn.Parameter(torch.tensor(0.0)) if settings.candidate_truth else None
 
     def prepare(self, inputs: Tensor, truth: Tensor, condition: Tensor) -> None:
         """Learn the mean and spread of the features from all training frames."""
@@ -140,13 +153,39 @@ class Network(nn.Module):
         self.mean.copy_(rows.mean(0))
         self.spread.copy_(rows.std(0).clamp_min(1e-3))
 
+    def verdicts(self, candidates: Tensor) -> Tensor:
+        """Return the logits [batch, candidates] of each being a spot."""
+        verdicts: Tensor = self.judge((candidates[..., 1:] - self.mean) / self.spread)
+        return verdicts.squeeze(-1)
+
     def count(self, candidates: Tensor) -> Tensor:
         """Return the soft number of spots [batch] of frames [batch, candidates, features]."""
-        scaled = (candidates[..., 1:] - self.mean) / self.spread
-        judged = torch.sigmoid(self.judge(scaled).squeeze(-1))
-        return (judged * candidates[..., 0]).sum(1)
+        return self._counted(self.verdicts(candidates), candidates)
 
     def forward(self, candidates: Tensor) -> Tensor:
         """Return logits [batch, 1]."""
-        excess = self.count(candidates) - self.wanted
-        return (torch.exp(self.log_sharpness) * excess).unsqueeze(1)
+        return self._decided(self.count(candidates))
+
+    def taught(self, candidates: Tensor, truth: Tensor) -> tuple[Tensor, "Part"]:
+        """Return logits [batch, 1] that teach the counting alone, and the candidates' own loss.
+
+        Parameters
+        ----------
+        truth
+            [batch, candidates], 0 noise, 1 a spot, -1 left out.
+        """
+        verdicts, known = self.verdicts(candidates), truth >= 0
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            verdicts[known], truth[known].to(verdicts.dtype), reduction="sum"
+        )
+        n = known.sum()
+        # Spots that drown are a hit's, too: its class would teach that noise is spots.
+        count = self._counted(verdicts.detach(), candidates)
+        return self._decided(count), (loss / n.clamp_min(1), n)
+
+    def _counted(self, verdicts: Tensor, candidates: Tensor) -> Tensor:
+        odds = verdicts if self.doubt is None else verdicts - self.doubt
+        return (torch.sigmoid(odds) * candidates[..., 0]).sum(1)
+
+    def _decided(self, count: Tensor) -> Tensor:
+        return (torch.exp(self.log_sharpness) * (count - self.wanted)).unsqueeze(1)
