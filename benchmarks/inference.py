@@ -206,7 +206,7 @@ def scaled(
         rates = []
         for count in (1, threads):
             begun = time.perf_counter()
-            said = answers(paths, given, pipeline, count)
+            said = answers(paths, given, lambda: pipeline, count)
             number = sum(isinstance(answer, Answer) for answer in said)
             rates.append(number / (time.perf_counter() - begun))
         ratios.append(rates[1] / rates[0])

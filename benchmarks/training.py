@@ -40,12 +40,13 @@ import torch
 
 from spotmill.learning.callbacks import watched
 from spotmill.learning.encoders import EncodedFrames
+from spotmill.learning.networks import build_network, use_threads
 from spotmill.learning.peak_training import fit_peaks, gather, thinned
 from spotmill.learning.peaks import PeakSetup, open_peaks
 from spotmill.learning.registry import MODELS
 from spotmill.learning.regression import fit_values, normal_loss
 from spotmill.learning.setup import Setup, open_task
-from spotmill.learning.training import build_network, class_weights, fit, use_threads
+from spotmill.learning.training import class_weights, fit
 from spotmill.learning.values import Quantity, family_of, values_of
 from spotmill.tasks import Task
 

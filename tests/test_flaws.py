@@ -11,9 +11,9 @@ from test_real_frames import SHAPE, event_of, frame, said_of, write
 from spotmill.inference import Pipeline
 from spotmill.inference.flaws import flaws, strangeness_of_flaws
 from spotmill.inference.gain import counts_a_photon
-from spotmill.inference.pipeline import leaked
 from spotmill.inference.plausible import outstanding
 from spotmill.inference.ridges import abound, fitted_centre, ridges
+from spotmill.inference.verdict import leaked
 from spotmill.learning.marked import mark
 from spotmill.physics.peak_finding import Peaks
 
@@ -181,3 +181,13 @@ def test_a_wrong_header_raises_the_score(pipeline: Pipeline, tmp_path: Path) -> 
         found.append(pipeline.predict(event_of(path)).out_of_distribution)
     assert found[0] < found[1] < found[2]
     assert found[1] > 2
+
+
+@pytest.mark.parametrize("level", [0.01, 0.1, 0.5, 1.0, 4.0, 30.0])
+def test_a_background_alone_has_no_flaws_however_bright_it_is(level: float) -> None:
+    image = np.random.default_rng(6).poisson(level, (1000, 1000)).astype(np.int32)
+    live = np.ones(image.shape, dtype=bool)
+    marked = mark(image, live, 128)
+    assert flaws(image, live, marked.levels, marked.block, None, 75e-6) == 0
+    image[500, 300] = level + 12 * np.sqrt(level) + 14
+    assert flaws(image, live, marked.levels, marked.block, None, 75e-6) == 1

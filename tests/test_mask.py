@@ -16,7 +16,7 @@ from spotmill.inference.events import Maker, read_mask
 from spotmill.inference.pixel_mask import find_mask
 from spotmill.inference.sampled import chosen, evenly, read
 from spotmill.inference.stated import Given
-from spotmill.physics.pixel_flaws import Flaws, find_flaws
+from spotmill.physics.pixel_flaws import Flaws, find_flaws, frames_needed
 from spotmill.physics.pixel_sums import PixelSums
 
 SHAPE = (200, 240)
@@ -148,6 +148,38 @@ def test_hot_pixels_beside_one_another_are_found() -> None:
     assert {tuple(place) for place in np.argwhere(flaws.hot)} == set(pixels)
 
 
+def test_a_pixel_of_few_frames_is_told_by_their_lines() -> None:
+    """As where only some files leave it live: its lines have seen more."""
+    mean, sums = expected(0.05), PixelSums.empty(SHAPE)
+    rng = np.random.default_rng(11)
+    for number in range(200):
+        image = rng.poisson(mean).astype(np.int32)
+        live = np.ones(SHAPE, dtype=bool)
+        live[60, 70] = number < 10
+        image[60, 70] += 30 * (number % 2)
+        sums.add(image, live, SLABS)
+    assert (sums.seen[60, 70], sums.bright[60, 70]) == (10, 5)
+    flaws = find_flaws(sums, SLABS)
+    assert [tuple(place) for place in np.argwhere(anything(flaws))] == [(60, 70)]
+
+
+def test_the_frames_that_tell_noisy_pixels_do() -> None:
+    needed = frames_needed(1 / (2 * SHAPE[0] * SHAPE[1]))
+    assert frames_needed(1e-8) > needed > frames_needed(1e-3)
+    rng = np.random.default_rng(12)
+    pixels = rng.choice(SHAPE[0] * SHAPE[1], N, replace=False)
+    found = {}
+    for frames in (20, needed):
+        images = np.stack(list(simulated(expected(0.3), 12, frames=frames)))
+        for pixel in pixels:
+            seldom = rng.choice(frames, frames // 10, replace=False)
+            images.reshape(frames, -1)[seldom, pixel] += 30
+        flaws = find_flaws(summed(images), SLABS)
+        assert flaws.frames == needed
+        found[frames] = int(flaws.noisy.flat[pixels].sum())
+    assert found[20] == 0 and found[needed] >= 0.9 * N
+
+
 def write(path: Path, images: Any, mask: np.ndarray | None = None) -> Path:
     with h5py.File(path, "w") as file:
         file["entry/data/data"] = np.stack(list(images))
@@ -246,7 +278,8 @@ def test_what_cannot_be_read_is_told_and_the_rest_is_done(
     (tmp_path / "c.cbf").write_text("no image")
     output = tmp_path / "out" / "m.h5"
     assert main(["mask", str(tmp_path), "--output", str(output)]) == 3
-    said = capsys.readouterr().err
+    printed, said = capsys.readouterr()
     assert "(8, 8) pixels, the first (200, 240); make a mask" in said and "c.cbf" in said
+    assert f"{frames_needed(1 / 96000)} frames tell; give as many" in printed
     with pytest.raises(SpotmillError, match="too few to tell"):
         find_mask([good], Given(), 10, 1.0, lambda *_: None)

@@ -22,10 +22,10 @@ from spotmill.formats.tables import MANIFEST, SPOTS, read_table
 from spotmill.inference import Found, Pipeline
 from spotmill.inference.events import Maker, stacked
 from spotmill.inference.peak_file import DATA, read_peaks
-from spotmill.inference.pipeline import at_least
 from spotmill.inference.stated import Given, resolve
 from spotmill.inference.tables import SCHEMA
 from spotmill.inference.values import radius_of
+from spotmill.inference.verdict import at_least
 from spotmill.learning.applied import open_applied
 from spotmill.learning.encoders import View
 from spotmill.learning.frame_summary import features, strangeness
@@ -63,6 +63,9 @@ def test_our_shards(small_models: Path, predict: Predict, tmp_path: Path) -> Non
     assert found["out_of_distribution"].max() < 2
     assert (found["photon_energy"] == 6000).mean() > 0.8
     assert found["clen_agrees"].astype(bool).mean() > 0.8
+    told = found[found["photon_energy"].notna()]
+    assert told["photon_energy_sigma"].min() > 280
+    assert told["remark"].str.contains("photon energy: the nearest of 6000, ").all()
     listed = (out / "hits_in_files.lst").read_text().splitlines()
     assert listed == [f"{row.file} //{row.event}" for row in found.itertuples() if row.is_hit]
     again = pd.read_csv(out / "predictions.csv")
@@ -398,7 +401,7 @@ def test_the_table_of_the_documentation_is_the_table() -> None:
     assert named == SCHEMA.names
     # Every way in which a hit is told has its word.
     (told_by,) = (line for line in lines if line.startswith("| `hit_by` |"))
-    source = (ROOT / "src/spotmill/inference/pipeline.py").read_text(encoding="utf-8")
-    ways = set(re.findall(r'by = .*?"(\w+)"', source))
+    source = (ROOT / "src/spotmill/inference/verdict.py").read_text(encoding="utf-8")
+    ways = set(re.findall(r'Verdict\(.*, "(\w+)"', source))
     assert ways == {"hit", "peaks", "heap", "lattice"}
     assert all(f"`{way}`:" in told_by for way in ways)

@@ -124,3 +124,22 @@ def test_panels_of_a_geometry_and_what_is_missing(watch: Watch, tmp_path: Path) 
     # Nobody says where the beam is: hits, but nothing to index with.
     assert (bare.output / LISTED).read_text() == ""
     assert not (bare.output / "predicted.geom").exists() and "indexamajig" not in bare.said()
+
+
+def test_without_a_model_of_peaks_crystfel_is_to_find_them(
+    server: Server, small_models: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(small_models / "models", models)
+    shutil.rmtree(models / "peaks")
+    (tmp_path / "in").mkdir()
+    other_detector(tmp_path / "in/a.h5", 0.05, 12, seed=1, frames=2)
+    watch = Watch(server, models, tmp_path / "in", tmp_path / "out", FLAGS)
+    assert watch.run("--once") == 0
+    words = json.loads((tmp_path / "out/watch.json").read_text())["crystfel"]
+    assert "--peaks=cxi" not in words and {"--peaks=peakfinder8", "--threshold=2"} <= set(words)
+    assert "for CrystFEL, no peaks here: train config/tasks/peaks.yaml" in watch.said()
+    rows = table(tmp_path / "out")
+    assert rows["is_hit"].any() and rows["n_peaks"].isna().all()
+    # Their images are there for it.
+    assert len(handed_over(tmp_path / "out")) == rows["is_hit"].sum()

@@ -24,7 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from spotmill.commands.arguments import add_output, whole
-from spotmill.commands.given_arguments import add_given_arguments, given_by
+from spotmill.commands.given_arguments import (
+    add_given_arguments,
+    check_names,
+    check_output,
+    check_sources,
+    given_by,
+)
 from spotmill.errors import SpotmillError
 
 SOME_FAILED = 3
@@ -59,13 +65,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run `spotmill mask`; return 0, or 3 where some frames could not be read."""
     from spotmill.cli import one_line
-    from spotmill.formats.pixel_mask import write_mask
-    from spotmill.inference.pixel_mask import find_mask
 
     if not 0 < args.false_alarms <= 1e6:
         raise SpotmillError(
             f"--false-alarms: {args.false_alarms!r} is not above 0 and at most 1e6; correct it"
         )
+    check_sources(args.sources)
+    check_output("--output", args.output)
+    if args.picture is not None:
+        check_output("--picture", args.picture)
+    check_names(args)
+    given = given_by(args)
+    from spotmill.formats.pixel_mask import write_mask
+    from spotmill.inference.pixel_mask import find_mask
+
     failures: list[str] = []
 
     def refused(path: Path, event: int | None, why: str) -> None:
@@ -73,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
             failures.append(why)
 
     try:
-        found = find_mask(args.sources, given_by(args), args.frames, args.false_alarms, refused)
+        found = find_mask(args.sources, given, args.frames, args.false_alarms, refused)
     except SpotmillError as error:
         # The only reason is the error itself.
         raise SpotmillError(failures[0]) if len(failures) == 1 else error from error
@@ -91,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
 
 def told(said: dict[str, Any], args: argparse.Namespace) -> list[str]:
     """Return lines that say what was found."""
+    from spotmill.physics.pixel_flaws import SELDOM
+
     dark = said["too_dark_to_tell_dead"] / max(said["pixels"] - said["known"], 1)
     lines = [
         f"frames {said['frames']} of {said['frames_in_all']}, pixels {said['pixels']}: "
@@ -102,6 +117,12 @@ def told(said: dict[str, Any], args: argparse.Namespace) -> list[str]:
             "dead pixels cannot be told where others count in fewer than "
             f"{said['lit_frames_to_tell_dead']:.0f} frames: {100 * dark:.0f} % of the pixels; more "
             "frames (--frames) tell more"
+        )
+    if said["frames"] < said["frames_to_tell_noisy"]:
+        lines.append(
+            "hot and noisy pixels that are bright now and then are missed: of those that are in "
+            f"one of {1 / SELDOM:.0f} frames, {said['frames_to_tell_noisy']} frames tell; give as "
+            "many (--frames)"
         )
     if said["adu_per_photon_by"] == "scatter":
         lines.append(

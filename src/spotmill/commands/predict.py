@@ -14,7 +14,8 @@ given by hand, then from the geometry file, then from the data file; the source 
 
 Writes predictions.parquet and .csv (a row a frame), predict.json, and what CrystFEL's indexamajig
 goes on with: peaks.cxi, predicted.geom and hits.lst. Images that do not lie in HDF5 files are
-copied for it with --write-frames.
+copied for it with --write-frames. What an earlier run has written into the output folder is
+replaced: copies of hits (hits.cxi) and pictures of it go, too; other files there stay.
 
 Ends with 0 where all was read; with 3 where some files or frames could not be read (a line each on
 the standard error, and in predict.json; all others are done); with 1 where nothing could be done,
@@ -24,25 +25,41 @@ and then nothing is written; with 2 where the arguments are wrong.
 import argparse
 import json
 import logging
-import shlex
+import os
 import sys
+from array import array
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from spotmill.commands.given_arguments import (
     add_given_arguments,
     add_model_arguments,
+    check_folder,
+    check_models,
+    check_names,
+    check_sources,
     given_by,
     pipeline_of,
 )
+from spotmill.commands.predict_words import concluded, introduced
 from spotmill.errors import SpotmillError
+from spotmill.inference.own_files import (
+    HITS,
+    HITS_ALONE,
+    OWN,
+    PICTURES,
+    SUMMARY,
+    check_not_watched,
+    remove_leftovers,
+)
 
 SOME_FAILED = 3
 TOLD_EVERY = 100  # frames
-MOST_FAILURES = 1000
-# Hits by their own files; hits.lst names those that hold their peaks, too.
-HITS_ALONE = "hits_in_files.lst"
+MOST_NAMED = 1000
+
+FOLDER = "folder to write; what an earlier run wrote there is replaced, or removed"
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", metavar="FRAMES", nargs="+", type=Path, help="files, folders or .lst lists"
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=Path, required=True, help=FOLDER)
     add_model_arguments(parser)
     add_given_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -65,52 +82,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run `spotmill predict`; return 0, or 3 where some frames could not be read."""
-    from spotmill.learning.training import use_threads
-
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    # Frames are looked at side by side, not parts of one: then the answers are the same.
-    use_threads(1)
+    # What is wrong with a name is told before torch is loaded, which takes seconds.
+    check_sources(args.sources)
     check_folder(args.output)
+    check_names(args)
     given = given_by(args)
-    pipeline = pipeline_of(args)
-    if not args.json:
-        print("\n".join(introduced(pipeline)))
-    summary = predict(args, pipeline, given)
+    check_models(args)
+    check_not_watched(args.output)
+    replaces = (args.output / SUMMARY).is_file()
+    summary = predict(args, given)
     if args.json:
         print(json.dumps(summary, indent=1))
     else:
-        print("\n".join(concluded(summary, args.output, args.cell)))
+        print("\n".join(concluded(summary, args.output, args.cell, replaces)))
     return SOME_FAILED if summary["failed"] else 0
 
 
-def check_folder(output: Path) -> None:
-    """Raise SpotmillError where the output cannot be a folder."""
-    place = next((one for one in (output, *output.parents) if one.exists()), None)
-    if place is not None and not place.is_dir():
-        raise SpotmillError(f"--output: {place} is a file; name a folder to write")
+def opened(args: argparse.Namespace) -> Any:
+    """Return the models, after saying what they were trained on."""
+    from spotmill.learning.networks import use_threads
+    from spotmill.progress import print_beside
 
-
-def introduced(pipeline: Any) -> list[str]:
-    """Return lines that say what the models were trained on, and which are missing."""
-    from spotmill.inference.pipeline import TARGETS
-
-    lines = []
-    for target, known in pipeline.trained_on.items():
-        frames = known["training_frames"]
-        low, high = frames["features"]["background"]
-        kinds = frames["detectors"] or [frames["shape"]]
-        shapes = " and ".join(dict.fromkeys(f"{kind[0]} x {kind[1]}" for kind in kinds))
-        lines.append(
-            f"{target.replace('_', ' ')}: {known['task']} ({known['model']}), trained on "
-            f"{known['n'].get('train', '?')} frames of {shapes} pixels, "
-            f"{10**low:.2g} to {10**high:.2g} photons a pixel"
-        )
-    lines += [
-        f"{target.replace('_', ' ')}: no model in {pipeline.folder}, and nothing is told of it"
-        for target in TARGETS
-        if target not in pipeline.trained_on
-    ]
-    return lines
+    # Frames are looked at side by side, not parts of one: then the answers are the same.
+    use_threads(1)
+    pipeline = pipeline_of(args)
+    if not args.json:
+        print_beside("\n".join(introduced(pipeline)))
+    return pipeline
 
 
 class Failures:
@@ -129,7 +128,7 @@ class Failures:
     def add(self, path: Path, event: int | None, why: str) -> None:
         """Tell of a file, or of a frame of it."""
         self.count += 1
-        if len(self.kept) < MOST_FAILURES:
+        if len(self.kept) < MOST_NAMED:
             self.kept.append({"file": str(path), "event": event, "why": why})
         if self._waits and self.count == 1:
             self._waiting = why
@@ -162,7 +161,15 @@ def say(why: str) -> None:
     print_beside(f"spotmill predict: error: {one_line(why)}", error=True)
 
 
-def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, Any]:
+def warn(event: Any, why: str) -> None:
+    """Print what the first such frame contradicts."""
+    from spotmill.progress import print_beside
+
+    place = f"{event.name}: {why} (all such frames: `remark`)"
+    print_beside(f"spotmill predict: warning: {place}", error=True)
+
+
+def predict(args: argparse.Namespace, given: Any) -> dict[str, Any]:
     """Read, predict and write frame by frame; return the summary."""
     from spotmill.formats.atomic import write_text
     from spotmill.inference.answers import Refusal, answers
@@ -170,14 +177,23 @@ def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, An
     from spotmill.progress import Progress
 
     on_terminal = sys.stderr.isatty()
-    failures = Failures()
-    hits = count = 0
+    failures, seen = Failures(), Seen()
+    passed_over = PassedOver(args.output)
     sources: dict[str, dict[str, int]] = {}
+    trained_on: dict[str, Any] = {}
+    drawn: list[Path] = []
+    read: set[Path] = set()
+
+    def load() -> Any:
+        pipeline = opened(args)
+        trained_on.update(pipeline.trained_on)
+        return pipeline
+
     with ExitStack() as stack:
         # In a log the lines below, which tell of hits, too.
         step = stack.enter_context(Progress("predict", None, quiet=not on_terminal))
         tables = handover = None
-        for answer in answers(args.sources, given, pipeline, args.threads):
+        for answer in answers(args.sources, given, load, args.threads, passed_over.add):
             if isinstance(answer, Refusal):
                 failures.add(answer.path, answer.event, answer.why)
                 continue
@@ -185,40 +201,98 @@ def predict(args: argparse.Namespace, pipeline: Any, given: Any) -> dict[str, An
             failures.tell()
             if tables is None or handover is None:
                 # Nothing is left behind where nothing could be read.
-                tables, handover = open_outputs(args, stack)
+                tables, handover = open_outputs(args, stack, said.knows_peaks)
             tables.add(event, said)
             handover.add(event, said.peaks, said.is_hit, answer.place)
             tell_sources(event.stated.sources, sources)
-            if said.is_hit and hits < args.pictures:
-                draw(args.output, event, said, hits)
-            count, hits = count + 1, hits + said.is_hit
+            if said.is_hit and seen.hits < args.pictures:
+                drawn.append(draw(args.output, event, said, seen.hits))
+            if said.off_centre and not seen.off_centre:
+                warn(event, said.off_centre)
+            seen.add(said)
+            read.add(event.path)
             step()
-            if count % TOLD_EVERY == 0 and not on_terminal:
-                log.info("frames %d, hits %d", count, hits)
+            if seen.frames % TOLD_EVERY == 0 and not on_terminal:
+                log.info("frames %d, hits %d", seen.frames, seen.hits)
         if handover is None:
             raise failures.nothing(args.sources)
         summary = {
-            "frames": count,
-            "hits": hits,
+            "frames": seen.frames,
+            "hits": seen.hits,
             "failed": failures.count,
             "failures": failures.kept,
+            "passed_over": passed_over.names,
+            "unlike_training": seen.unlike,
+            "peaks_of_a_hit": seen.middle_of_peaks(),
+            "lattice": None if args.cell is None else seen.lattice(args.cell),
             "trust": ORDER,
             "stated_by": sources,
-            "models": pipeline.trained_on,
+            "models": trained_on,
         }
         handover.finish()
     summary["crystfel"] = handover.conclude(args.output / HITS_ALONE)
-    write_text(args.output / "predict.json", json.dumps(summary, indent=1) + "\n")
+    copies = [args.output / HITS] if args.write_frames else []
+    remove_leftovers(args.output, [*drawn, *copies], read)
+    write_text(args.output / SUMMARY, json.dumps(summary, indent=1) + "\n")
     return summary
 
 
-def open_outputs(args: argparse.Namespace, stack: ExitStack) -> tuple[Any, Any]:
+class Seen:
+    """Counts what the models said of frames."""
+
+    def __init__(self) -> None:
+        self.frames = self.hits = self.unlike = self.off_centre = 0
+        self._found = self._looked_for = 0
+        self._peaks = array("q")
+
+    def add(self, said: Any) -> None:
+        """Count a frame."""
+        # Loaded with the models, not before them.
+        from spotmill.inference.verdict import STRANGE
+
+        self.frames += 1
+        self.unlike += said.out_of_distribution > STRANGE
+        self.off_centre += bool(said.off_centre)
+        if not said.is_hit:
+            return
+        self.hits += 1
+        self._found += bool(said.lattice)
+        self._looked_for += said.lattice is not None
+        if said.n_peaks is not None:
+            self._peaks.append(said.n_peaks)
+
+    def middle_of_peaks(self) -> float | None:
+        """Return the median number of peaks of a hit; None where none were looked for."""
+        return float(median(self._peaks)) if self._peaks else None
+
+    def lattice(self, cell: Path) -> dict[str, Any]:
+        """Return in how many hits the lattice of a cell was found."""
+        return {"cell": cell.name, "looked_for": self._looked_for, "found": self._found}
+
+
+class PassedOver:
+    """What folders hold besides images, without what this command writes there."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = os.path.realpath(output)
+        self.names: list[str] = []
+
+    def add(self, path: Path) -> None:
+        """Take another one."""
+        # What cannot be looked at has a name all the same.
+        above, place = os.path.realpath(path.parent), os.path.realpath(path)
+        own = place == self._output or (path.name in OWN and above == self._output)
+        if not own and len(self.names) < MOST_NAMED:
+            self.names.append(f"{path}/" if os.path.isdir(path) else str(path))  # noqa: PTH112
+
+
+def open_outputs(args: argparse.Namespace, stack: ExitStack, knows_peaks: bool) -> tuple[Any, Any]:
     """Return the open tables, and what writes for CrystFEL."""
     from spotmill.inference.handover import open_handover
     from spotmill.inference.tables import open_tables
 
     tables = stack.enter_context(open_tables(args.output, HITS_ALONE))
-    return tables, stack.enter_context(open_handover(args.output, args.write_frames))
+    return tables, stack.enter_context(open_handover(args.output, args.write_frames, knows_peaks))
 
 
 def tell_sources(said: dict[str, str], sources: dict[str, dict[str, int]]) -> None:
@@ -228,47 +302,10 @@ def tell_sources(said: dict[str, str], sources: dict[str, dict[str, int]]) -> No
         counts[who] = counts.get(who, 0) + 1
 
 
-def draw(output: Path, event: Any, said: Any, number: int) -> None:
-    """Draw a frame into the output folder."""
+def draw(output: Path, event: Any, said: Any, number: int) -> Path:
+    """Draw a frame into the output folder; return the picture."""
     from spotmill.inference.pictures import draw as picture
 
-    name = f"{number:05d}_{event.path.stem}_{event.event}.png"
-    picture(output / "pictures" / name, event, said)
-
-
-def concluded(summary: dict[str, Any], output: Path, cell: Path | None = None) -> list[str]:
-    """Return lines that say what came of it."""
-    lines = [f"frames {summary['frames']}, hits {summary['hits']}, failed {summary['failed']}"]
-    lines.append(f"trusted: {summary['trust']}")
-    for name, counts in summary["stated_by"].items():
-        by = ", ".join(f"{who} ({count})" for who, count in counts.items())
-        lines.append(f"  {name} by {by}")
-    lines.append(
-        f"written: {output}/predictions.parquet, predictions.csv, hits.lst, peaks.cxi, predict.json"
-    )
-    return lines + handed_over(summary["crystfel"], output, cell)
-
-
-def for_crystfel(words: list[str], cell: Path | None) -> list[str]:
-    """Return lines with the command that goes on, with the cell that was given."""
-    if cell is None:
-        return ["for CrystFEL (add -p with your cell, and -o):", f"  {shlex.join(words)}"]
-    return ["for CrystFEL (add -o):", f"  {shlex.join([*words, '-p', str(cell)])}"]
-
-
-def handed_over(known: dict[str, Any], output: Path, cell: Path | None) -> list[str]:
-    """Return lines that say how CrystFEL goes on, and what is missing for it."""
-    lines = []
-    if known["geometry"]:
-        place = [str(output / known[name]) for name in ("geometry", "list")]
-        words = ["indexamajig", "-g", place[0], "-i", place[1], *known["options"]]
-        lines += for_crystfel(words, cell)
-    if known["needs_plugin"]:
-        lines.append("  its HDF5 needs the plugins that these images were compressed with:")
-        lines.append(
-            "  export HDF5_PLUGIN_PATH=\"$(python -c 'import hdf5plugin as h; "
-            "print(h.PLUGIN_PATH)')\""
-        )
-    if known["why"]:
-        lines.append(f"for CrystFEL: {known['why']}")
-    return lines
+    path = output / PICTURES / f"{number:05d}_{event.path.stem}_{event.event}.png"
+    picture(path, event, said)
+    return path

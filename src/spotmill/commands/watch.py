@@ -30,10 +30,13 @@ from spotmill.commands.arguments import whole
 from spotmill.commands.given_arguments import (
     add_given_arguments,
     add_model_arguments,
+    check_folder,
+    check_models,
+    check_names,
     given_by,
     pipeline_of,
 )
-from spotmill.commands.predict import for_crystfel
+from spotmill.commands.predict_words import for_crystfel, introduced
 from spotmill.errors import SpotmillError
 
 SOME_FAILED = 3
@@ -110,25 +113,29 @@ def run(args: argparse.Namespace) -> int:
     # A reader that locks files would keep the detector from writing on; HDF5 reads this when it
     # is loaded.
     os.environ["HDF5_USE_FILE_LOCKING"] = "FALSE"
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    # What is wrong with a name is told before torch is loaded, which takes seconds.
+    folder = check_watched(args.folder)
+    check_folder(args.output)
+    check_names(args)
+    given = given_by(args)
+    check_models(args)
     from spotmill.inference.events import Maker
     from spotmill.inference.ledger import Ledger
     from spotmill.inference.monitor import Monitor
     from spotmill.inference.published import Published
     from spotmill.inference.watch_work import Plan
     from spotmill.inference.watching import Watcher
-    from spotmill.learning.training import use_threads
+    from spotmill.learning.networks import use_threads
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
     # Frames are looked at side by side, as predict does.
     use_threads(1)
-    folder = check_folder(args.folder)
     output = args.output.resolve()
     stop = threading.Event()
     with until_signal(stop), ExitStack() as stack:
-        given = given_by(args)
         pipeline = pipeline_of(args)
         ledger = stack.enter_context(Ledger.open(output, settings(args, folder, pipeline)))
-        published = Published(output, ledger, Maker(given))
+        published = Published(output, ledger, Maker(given), pipeline.knows_peaks)
         stack.callback(published.close)
         published.open()
         facts = {"folder": str(folder), "models": pipeline.trained_on}
@@ -156,7 +163,7 @@ def run(args: argparse.Namespace) -> int:
     return SOME_FAILED if summary["failed"] and not was_stopped else 0
 
 
-def check_folder(folder: Path) -> Path:
+def check_watched(folder: Path) -> Path:
     """Return a folder's true path, or raise SpotmillError where it cannot be listed."""
     try:
         os.listdir(folder)  # noqa: PTH208 (whether it can be listed is the question)
@@ -236,8 +243,6 @@ def until_signal(stop: Any) -> Iterator[None]:
 
 def begin(args: argparse.Namespace, folder: Path, frames: int, pipeline: Any) -> None:
     """Say what will be done."""
-    from spotmill.commands.predict import introduced
-
     if not args.json:
         print("\n".join(introduced(pipeline)), flush=True)
     if frames:

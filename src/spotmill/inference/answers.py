@@ -8,7 +8,7 @@ number of threads, the answers are the same and come in the order of the frames.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,23 +44,34 @@ Waiting = tuple[Event, Any, Future["Prediction"]]
 
 
 def answers(
-    paths: Sequence[Path], given: Given, pipeline: Pipeline, threads: int = 1
+    paths: Sequence[Path],
+    given: Given,
+    load: Callable[[], Pipeline],
+    threads: int = 1,
+    passed_over: Callable[[Path], None] | None = None,
 ) -> Iterator[Answer | Refusal]:
     """Yield what the models say of the frames of files, folders and lists.
 
     Parameters
     ----------
+    load
+        Opens the models. Called when the first frame was read: where none can be, that is told
+        without waiting for them.
     threads
         Frames that are looked at side by side; two more are in memory at most.
+    passed_over
+        Told of what folders hold besides images.
     """
     waiting: deque[Waiting | Refusal] = deque()
 
     def refused(path: Path, event: int | None, why: str) -> None:
         waiting.append(Refusal(path, event, why))
 
+    pipeline: Pipeline | None = None
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for event, file in events(paths, given, refused):
+            for event, file in events(paths, given, refused, passed_over):
+                pipeline = pipeline or load()
                 place = known_place(file, event.event)
                 if threads == 1:
                     yield from done(waiting, 0)

@@ -157,38 +157,41 @@ def _shapes(image: Any, mask: Any, rows: Any, columns: Any, level: Any) -> Any:
                     near = joined[max(a - 1, 0) : a + 2, max(b - 1, 0) : b + 2]
                     if near.any():
                         joined[a, b] = grown = True
-        weight, x, y, xx, xy, yy, pixels = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0
+        weights = np.zeros((edge, edge))
         for a in range(edge):
             for b in range(edge):
                 if joined[a, b]:
                     # Roots: one bright pixel must not hide how long the others reach.
-                    w = np.sqrt(max(image[top + a - REACH, left + b - REACH] - level[k], 0.0))
-                    weight += w
-                    x += w * b
-                    y += w * a
-                    xx += w * b * b
-                    xy += w * a * b
-                    yy += w * a * a
-                    pixels += 1
-        if weight == 0:
-            continue
-        x, y = x / weight, y / weight
-        xx, xy, yy = xx / weight - x * x, xy / weight - x * y, yy / weight - y * y
-        middle, half = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy * xy)
-        found[k, 5] = pixels
-        found[k, 6], found[k, 7] = middle - half, middle + half
-        found[k, 8] = 0.5 * np.arctan2(2 * xy, xx - yy)
+                    excess = image[top + a - REACH, left + b - REACH] - level[k]
+                    weights[a, b] = np.sqrt(max(excess, 0.0))
+        weight, across, along, angle = _spread(weights)
+        if weight > 0:
+            found[k, 5] = joined.sum()
+            found[k, 6], found[k, 7], found[k, 8] = across, along, angle
     return found
 
 
 @njit(cache=True, nogil=True)
 def _shorter(image: Any, top: int, left: int, level: float) -> float:
     """Return the variance of 3 x 3 pixels along their shorter axis, the background left out."""
-    weight, x, y, xx, xy, yy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for a in range(-1, 2):
-        for b in range(-1, 2):
+    weights = np.empty((3, 3))
+    for a in range(3):
+        for b in range(3):
             # What lies below the background lessens it: the mean stays that of the spot alone.
-            w = image[top + a, left + b] - level
+            weights[a, b] = image[top + a - 1, left + b - 1] - level
+    weight, across, _, _ = _spread(weights)
+    return float(across) if weight > 0 else 1.0
+
+
+@njit(cache=True, nogil=True)
+def _spread(weights: Any) -> Any:
+    """Return the sum of weights [ss, fs], their variances across and along, and their direction."""
+    weight, x, y, xx, xy, yy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    # From the middle: numbers stay small.
+    middle = len(weights) // 2
+    for a in range(-middle, middle + 1):
+        for b in range(-middle, middle + 1):
+            w = weights[a + middle, b + middle]
             weight += w
             x += w * b
             y += w * a
@@ -196,7 +199,8 @@ def _shorter(image: Any, top: int, left: int, level: float) -> float:
             xy += w * a * b
             yy += w * a * a
     if weight <= 0:
-        return 1.0
+        return 0.0, 0.0, 0.0, 0.0
     x, y = x / weight, y / weight
     xx, xy, yy = xx / weight - x * x, xy / weight - x * y, yy / weight - y * y
-    return float((xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy * xy))
+    mean, half = (xx + yy) / 2, np.sqrt(((xx - yy) / 2) ** 2 + xy * xy)
+    return weight, mean - half, mean + half, 0.5 * np.arctan2(2 * xy, xx - yy)

@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,10 @@ def open_frames_file(
 
 
 def events(
-    paths: Sequence[Path], given: Given, refused: Refused
+    paths: Sequence[Path],
+    given: Given,
+    refused: Refused,
+    passed_over: Callable[[Path], None] | None = None,
 ) -> Iterator[tuple[Event, FrameFile]]:
     """Yield every frame of files, folders and lists, with its open file.
 
@@ -121,6 +124,8 @@ def events(
     ----------
     refused
         Told of each file or frame that cannot be read: path, event (None: the whole file), why.
+    passed_over
+        Told of what folders hold besides images.
     """
     maker = Maker(given)
     for path in paths:
@@ -129,7 +134,7 @@ def events(
             refused(path, None, str(error))
 
         try:
-            for source in sources(path, bad_line):
+            for source in sources(path, bad_line, passed_over):
                 yield from _events_of(source, maker, refused)
         except SpotmillError as error:
             refused(path, None, str(error))
@@ -163,6 +168,7 @@ class Maker:
         self.given = given
         self._key: tuple[Any, ...] = ()
         self._detector: Detector | None = None
+        self._gaps = False
         geometry = given.geometry
         self.layout = layout_of(geometry, given.data) if geometry else None
         self._masks = FileMasks(geometry) if geometry else None
@@ -181,7 +187,9 @@ class Maker:
         stated = resolve(given, frame)
         geometry = self.laid(shape)
         detector = self._detector_of(geometry, stated, shape)
-        live = self._live(frame, detector, geometry)
+        live, who = self._live(frame, detector, geometry)
+        if who:
+            stated = replace(stated, sources={**stated.sources, "mask": who})
         if not live.any():
             raise SpotmillError(
                 f"{frame.path}: event {frame.event} has no live pixel; check masks and geometry"
@@ -205,10 +213,14 @@ class Maker:
 
     def _live(
         self, frame: RawFrame, detector: Detector, geometry: Geometry | None
-    ) -> NDArray[np.bool_]:
-        """Return the live pixels [ss, fs] of a frame; one array for all that agree on them."""
+    ) -> tuple[NDArray[np.bool_], str]:
+        """Return the live pixels [ss, fs] of a frame, and who calls others bad.
+
+        One array for all frames that agree on them.
+        """
         given, image = self.given, frame.image
         masks = [detector.mask]
+        by_geometry, by_file = self._gaps, frame.mask is not None
         if frame.mask is not None:
             masks.append(frame.mask)
         if given.mask is not None:
@@ -219,7 +231,9 @@ class Maker:
                 )
             masks.append(given.mask)
         if geometry is not None and self._masks is not None:
-            masks += self._masks.live(geometry, frame)
+            named = self._masks.live(geometry, frame)
+            by_geometry |= bool(named)
+            masks += named
         before, shared = self._together
         if len(before) != len(masks) or any(map(operator.is_not, before, masks)):
             shared = np.logical_and.reduce(masks)
@@ -227,9 +241,13 @@ class Maker:
         own = []
         if geometry is not None and any(panel.flags for panel in geometry.panels):
             own.append(unflagged(geometry, image))
+            by_geometry = True
         if image.dtype.kind == "f":
             own.append(np.isfinite(image))
-        return np.asarray(np.logical_and.reduce([shared, *own])) if own else shared
+        live = np.asarray(np.logical_and.reduce([shared, *own])) if own else shared
+        said = {"hand": given.mask is not None, "geometry": by_geometry, "file": by_file}
+        *others, last = [who for who, is_said in said.items() if is_said] or [""]
+        return live, f"{', '.join(others)} and {last}" if others else last
 
     def open(self, path: Path, growing: bool = False) -> FrameFile:
         """Open a file as the geometry says that its frames are put together.
@@ -267,6 +285,7 @@ class Maker:
                 (int(shape[0]), int(shape[1])), stated.pixel_size or SOME_PIXEL_SIZE, centre
             )
         self._key, self._detector = key, detector
+        self._gaps = not detector.mask.all()
         return detector
 
 

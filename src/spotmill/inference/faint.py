@@ -38,11 +38,15 @@ MOST_REFLECTIONS, FINEST = 300_000, 1.5
 
 
 class Chosen(NamedTuple):
-    """Peaks to index by, the lattice that they lie on (None: none), and what to know."""
+    """Peaks to index by, the lattice that they lie on (None: none), and what to know.
+
+    `is_found`: whether there is a lattice; None where none was looked for.
+    """
 
     peaks: Peaks
     lattice: Oriented | None
     remark: str = ""
+    is_found: bool | None = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +72,8 @@ class Faint:
         """Return the peaks of a frame to index by, `sure` ones among them."""
         known = (event.stated.photon_energy, event.stated.clen)
         if not event.knows_radius or None in known:
-            return Chosen(sure, None, "lattice: needs photon energy, clen, pixel size, beam centre")
+            needed = "lattice: needs photon energy, clen, pixel size, beam centre"
+            return Chosen(sure, None, needed, None)
         found = maxima(marked)
         stated, geometry = event.stated, event.geometry
         wavelength = wavelength_from_photon_energy(float(stated.photon_energy or 0))
@@ -85,6 +90,7 @@ class Faint:
             Peaks(*joined),
             lattice,
             f"lattice: {int(lattice.fits.sum())} maxima fit (log odds {lattice.log_odds:.0f})",
+            True,
         )
 
 

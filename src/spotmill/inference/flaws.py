@@ -16,6 +16,9 @@ from spotmill.physics.peak_finding import Peaks
 
 # A maximum stands out by so many photons, and standard deviations of its block's background.
 LEAST_PHOTONS, LEAST_SIGMAS = 5.0, 6.0
+# So rarely does the background itself reach that: once in a hundred frames of ten million pixels.
+# Six standard deviations alone are passed by 8 of 100 000 pixels where one photon is expected.
+CHANCE = 1e-9
 # The brightest of them are looked at.
 MOST = 4096
 # Flaws in a million live pixels, and of a frame, that count as far as any training frame without
@@ -40,7 +43,7 @@ def flaws(
     centre, pixel_size
         As `artefacts.doubts` takes them.
     """
-    place = _maxima(image, mask, levels, block, LEAST_PHOTONS, LEAST_SIGMAS)
+    place = _maxima(image, mask, _limits(levels), block)
     if len(place) > MOST:
         bright = image[place[:, 1], place[:, 0]]
         place = place[np.argsort(-bright, kind="stable")[:MOST]]
@@ -53,18 +56,30 @@ def strangeness_of_flaws(count: int, live: int) -> float:
     return count / max(USUAL * live / 1e6, FEWEST)
 
 
+def _limits(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a pixel of each block must hold to stand out, photons.
+
+    Chernoff's bound: n photons and more come by chance exp(n - b - n log(n / b)) at most, where b
+    are expected (Mitzenmacher & Upfal, Probability and Computing, theorem 5.4).
+    """
+    expected = np.maximum(levels, 1e-6)
+    limits = expected + np.maximum(LEAST_PHOTONS, LEAST_SIGMAS * np.sqrt(expected))
+    while True:
+        likely = limits - expected - limits * np.log(limits / expected) > np.log(CHANCE)
+        if not likely.any():
+            return np.asarray(limits)
+        limits = np.where(likely, limits + 1, limits)
+
+
 @njit(cache=True, nogil=True)
-def _maxima(
-    image: Any, mask: Any, levels: Any, block: int, photons: float, sigmas: float
-) -> NDArray[np.int64]:
-    """Return (fs, ss) of live pixels that stand out of their block and outshine all neighbours."""
+def _maxima(image: Any, mask: Any, limits: Any, block: int) -> NDArray[np.int64]:
+    """Return (fs, ss) of live pixels that reach their block's limit and outshine all neighbours."""
     n_ss, n_fs = image.shape
     found = []
     for i in range(n_ss):
         row = i // block
         for first in range(0, n_fs, block):
-            level = levels[row, first // block]
-            limit = level + max(photons, sigmas * np.sqrt(level))
+            limit = limits[row, first // block]
             last = min(first + block, n_fs)
             # Most stretches have no bright pixel at all: seen many pixels at a time.
             brightest = image[i, first]

@@ -19,6 +19,7 @@ from spotmill.formats.atomic import write_text
 from spotmill.formats.geom import Geometry, GeomPanel, Mask, Quantity, format_geometry
 from spotmill.formats.images_hdf5 import Place
 from spotmill.inference.events import Event
+from spotmill.inference.own_files import GEOMETRY, HITS, LIST, PEAKS
 from spotmill.inference.peak_file import (
     DATA,
     DISTANCE,
@@ -31,8 +32,11 @@ from spotmill.inference.peak_file import (
 from spotmill.physics.peak_finding import Peaks
 from spotmill.physics.units import wavelength_from_photon_energy
 
-PEAKS, HITS = "peaks.cxi", "hits.cxi"
-GEOMETRY, LIST = "predicted.geom", "hits.lst"
+# How indexamajig comes by peaks: ours, or those of its own finder, with the settings that did best
+# in docs/indexing.md (its own threshold of 800 counts is above all spots of a photon counter).
+OURS = ("--peaks=cxi", "--no-revalidate")
+FINDER = "--peaks=peakfinder8"
+FINDER_PHOTONS, FINDER_SETTINGS = 2, ("--min-snr=4", "--min-pix-count=2")
 # What a geometry file says of the detector and not of the beam.
 OF_DETECTOR = ("pixel_size", "beam_centre")
 
@@ -102,6 +106,16 @@ class Setting:
         known = self.geometry is not None
         return [] if known else [name for name in OF_DETECTOR if not getattr(self, name)]
 
+    def finder(self, photon_energy: float | None) -> tuple[str, ...]:
+        """Return indexamajig's options for a finder of its own, at this photon energy, eV."""
+        gain = self.adu_per_photon
+        if gain is None and self.geometry is not None:
+            panel = self.geometry.panels[0]
+            gain = panel.adu_per_photon
+            if gain is None and panel.adu_per_eV is not None and photon_energy:
+                gain = panel.adu_per_eV * photon_energy
+        return FINDER, f"--threshold={FINDER_PHOTONS * (gain or 1.0):.4g}", *FINDER_SETTINGS
+
     def geometry_of_peaks(self, photon_energy: float | str, clen: float | str) -> Geometry:
         """Return the geometry of a file of peaks; energy (eV) and distance (m) or their places."""
         known: dict[str, Any] = {
@@ -154,8 +168,11 @@ class Same:
 class Handover:
     """Writes frame by frame what CrystFEL reads."""
 
-    def __init__(self, folder: Path, peaks: PeakFile, hits: PeakFile | None) -> None:
+    def __init__(
+        self, folder: Path, peaks: PeakFile, hits: PeakFile | None, knows_peaks: bool = True
+    ) -> None:
         self._folder, self._peaks, self._hits = folder, peaks, hits
+        self._knows_peaks = knows_peaks
         self._setting: Setting | None = None
         self._energy, self._clen = Same(), Same()
         self._rows = array("q")
@@ -268,7 +285,8 @@ class Handover:
 
     def _options(self) -> list[str]:
         """Return what indexamajig needs besides geometry and list."""
-        options = ["--peaks=cxi", "--no-revalidate"]
+        assert self._setting is not None
+        options = list(OURS if self._knows_peaks else self._setting.finder(self._energy.first))
         if self._energy.differs and self._energy.first:
             wavelength = wavelength_from_photon_energy(self._energy.first) * 1e-10
             options.append(f"--wavelength-estimate={wavelength:.4g}")
@@ -278,9 +296,12 @@ class Handover:
 
 
 @contextmanager
-def open_handover(folder: Path, copy: bool = False) -> Iterator[Handover]:
-    """Yield what writes for CrystFEL; with `copy` the images of hits are copied."""
+def open_handover(folder: Path, copy: bool = False, knows_peaks: bool = True) -> Iterator[Handover]:
+    """Yield what writes for CrystFEL; with `copy` the images of hits are copied.
+
+    Where nobody `knows_peaks`, indexamajig is told to find them itself.
+    """
     with ExitStack() as stack:
         peaks = stack.enter_context(open_peak_file(folder / PEAKS))
         hits = stack.enter_context(open_peak_file(folder / HITS, copy=True)) if copy else None
-        yield Handover(folder, peaks, hits)
+        yield Handover(folder, peaks, hits, knows_peaks)

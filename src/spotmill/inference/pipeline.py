@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
 from spotmill.errors import SpotmillError
 from spotmill.formats.images_model import FrameMetadata, RawFrame
 from spotmill.inference.artefacts import apart, doubts
+from spotmill.inference.beam_doubt import doubt
+from spotmill.inference.chosen_models import choose
 from spotmill.inference.events import Event, Maker
 from spotmill.inference.flaws import flaws, strangeness_of_flaws
 from spotmill.inference.gain import in_photons
@@ -22,32 +23,15 @@ from spotmill.inference.plausible import outside_heap
 from spotmill.inference.second_look import peaks_of
 from spotmill.inference.stated import Given
 from spotmill.inference.values import Profiles, Told, radius_of, tell
+from spotmill.inference.verdict import STRANGE, FoundPeaks, Unlike, on_lattice, verdict
 from spotmill.physics.geometry import Detector
 from spotmill.physics.peak_finding import Peaks
 
 if TYPE_CHECKING:
     from spotmill.inference.faint import Faint
     from spotmill.learning.applied import Applied
+    from spotmill.learning.marked import Marked
 
-TARGETS = ("hit", "peaks", "photon_energy", "camera_length")
-# Of the tasks of a folder that tell one thing, the first of these is taken.
-PREFERRED = {
-    "hit": ("hit",),
-    "peaks": ("peaks",),
-    "photon_energy": ("photon_energy_values", "photon_energy"),
-    "camera_length": ("camera_length_values", "camera_length"),
-}
-# Twice as far from the middle as any training frame: what is said of such a frame is a guess.
-STRANGE = 2.0
-# Peaks that make a hit, where it is told by them; as `hit.min_spots` is shipped.
-MIN_SPOTS = 3
-# Of the peaks on rings and edges such a share is taken for spots at most; the chance that no more
-# of them are.
-LEAK, LEAK_CHANCE = 0.01, 0.95
-# Peaks that make a hit, though the model of hits says none, and the probability of so many.
-PLAIN_HIT, PLAIN_CHANCE = 9, 0.99
-# A hit without a single peak is one from this probability on.
-SURE_HIT = 0.9
 NO_PEAKS = Peaks(np.empty((0, 2)), np.empty(0), np.empty(0))
 
 
@@ -76,6 +60,12 @@ class Prediction:
         values do not know or that the frame contradicts.
     flaws
         Bright maxima that are single pixels or tracks.
+    knows_peaks
+        Whether anything looked for peaks.
+    lattice
+        Whether peaks lie on one lattice of the given cell; None where that was not looked for.
+    off_centre
+        What contradicts the stated place of the beam, of hits; it is among the remarks.
     """
 
     probability: float
@@ -88,6 +78,14 @@ class Prediction:
     out_of_distribution: float
     flaws: int
     remarks: tuple[str, ...] = ()
+    knows_peaks: bool = True
+    lattice: bool | None = None
+    off_centre: str = ""
+
+    @property
+    def n_peaks(self) -> int | None:
+        """The number of peaks; None where nothing looked for any."""
+        return len(self.peaks.score) if self.knows_peaks else None
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,11 @@ class Pipeline:
         return cls(folder, models)
 
     @property
+    def knows_peaks(self) -> bool:
+        """Whether it looks for peaks, by a model or on the lattice of a cell."""
+        return "peaks" in self.models or self.faint is not None
+
+    @property
     def trained_on(self) -> dict[str, dict[str, Any]]:
         """What each model is and was trained on, by target."""
         return {
@@ -165,7 +168,7 @@ class Pipeline:
             When the model of hits was made for frames of another shape.
         """
         from spotmill.learning.encoders import View
-        from spotmill.learning.frame_summary import WORDS, features, strangeness
+        from spotmill.learning.frame_summary import features
         from spotmill.learning.marked import mark
 
         event = in_photons(event)
@@ -174,75 +177,24 @@ class Pipeline:
         if event.stated.sources.get("adu_per_photon") == "scatter" and event.stated.adu_per_photon:
             # A gain that is a guess makes no frame like those of the training.
             seen["dispersion"] += math.log10(event.stated.adu_per_photon)
-        strange = {
-            target: strangeness(self.models[target].training, seen)
-            for target in ("hit", "peaks")
-            if target in self.models
-        }
         remarks = list(event.stated.remarks)
         model, view = self.models["hit"], View(event.detector)
         probability = model.probability(event.image, event.mask, view, marked)
         threshold = model.calibration.threshold if model.calibration else None
-        is_hit, by = probability >= (0.5 if threshold is None else threshold), "hit"
-        every = peaks = sure = NO_PEAKS
-        count, enough = 0, MIN_SPOTS
-        centre = beam_of(event.detector) if event.knows_radius else None
-        if "peaks" in self.models:
-            radius = radius_of(event.detector) if event.knows_radius else None
-            finder = self.models["peaks"]
-            every, standing = peaks_of(finder, event.image, event.mask, marked, radius, centre)
-            size = event.stated.pixel_size
-            doubt = doubts(standing, event.image, event.mask, centre, size)
-            count = int((~doubt.likely).sum())
-            peaks = standing.rows(~doubt.certain)
-            sure = apart(standing.rows(~doubt.likely))
-            enough += leaked(len(every.score) - len(standing.score))
-        odd, far = worst(strange["hit"])
-        if far > STRANGE:
-            remarks.append(
-                f"{WORDS[odd]} unlike the training frames of hits ({far:.1f} times as far off)"
-            )
-            if "peaks" in self.models:
-                probability, by = at_least(sure.score, enough), "peaks"
-                is_hit = probability >= 0.5
-        false = len(every.score) - count
-        if by == "hit" and is_hit and false >= MIN_SPOTS and false > count:
-            # What the model of hits took for spots is likely the same.
-            probability, by = at_least(sure.score, enough), "peaks"
-            is_hit = probability >= 0.5
-            remarks.append(
-                f"{false} of {len(every.score)} peaks are single pixels, tracks, or on rings and "
-                "edges, not of a crystal"
-            )
-        elif "peaks" in self.models and is_hit and not len(peaks.score) and probability < SURE_HIT:
-            probability, is_hit, by = at_least(every.score, MIN_SPOTS), False, "peaks"
-            remarks.append("has no peaks, though the model of hits holds it for one")
-        elif by == "hit" and not is_hit and len(sure.score) >= PLAIN_HIT:
-            chance = at_least(sure.score, PLAIN_HIT)
-            if chance >= PLAIN_CHANCE:
-                probability, is_hit, by = chance, True, "peaks"
-                remarks.append(f"has {len(sure.score)} peaks, though not to the model of hits")
-        if "peaks" in strange:
-            odd, off = worst(strange["peaks"])
-            if off > STRANGE:
-                remarks.append(
-                    f"{WORDS[odd]} unlike the training frames of peaks ({off:.1f} times as far off)"
-                )
-        heap, outside = outside_heap(every, peaks, event.image.shape)
-        if is_hit and heap and outside < MIN_SPOTS:
-            is_hit, by = False, "heap"
-            remarks.append(
-                f"{heap} of {len(every.score)} peaks lie in one small square, as of stray light "
-                "or a cosmic ray, not of a crystal"
-            )
+        unlike = self._unlike("hit", seen)
+        peaks, found = (
+            self._peaks(event, marked, seen) if "peaks" in self.models else (NO_PEAKS, None)
+        )
+        said = verdict(probability, 0.5 if threshold is None else threshold, unlike, found)
+        has_lattice: bool | None = None
         if self.faint is not None:
             chosen = self.faint.choose(event, marked, peaks)
-            peaks = chosen.peaks
-            if chosen.remark:
-                remarks.append(chosen.remark)
-            if chosen.lattice is not None and not is_hit:
-                is_hit, by = True, "lattice"
-                probability = 1 / (1 + math.exp(-chosen.lattice.log_odds))
+            peaks, lattice, has_lattice = chosen.peaks, chosen.lattice, chosen.is_found
+            said = on_lattice(said, lattice and lattice.log_odds, chosen.remark)
+        remarks += said.remarks
+        if said.is_hit and has_lattice is False:
+            remarks.append("lattice: no peaks lie on one of the given cell")
+        far = unlike.far
         told: dict[str, Told] = {}
         profiles: Profiles = {}
         for target in ("photon_energy", "camera_length"):
@@ -251,6 +203,7 @@ class Pipeline:
                 remarks.append(f"{target.replace('_', ' ')}: {told[target].remark}")
             far = max(far, told[target].strange)
         size = event.stated.pixel_size
+        centre = beam_of(event.detector) if event.knows_radius else None
         flawed = flaws(event.image, event.mask, marked.levels, marked.block, centre, size)
         live = int(event.mask.sum())
         strange_by_flaws = strangeness_of_flaws(flawed, live)
@@ -262,10 +215,13 @@ class Pipeline:
         if not self.models["hit"].training.detectors:
             # Models of several detectors are trained on frames with flaws.
             far = max(far, strange_by_flaws)
+        off_centre = doubt(event) if said.is_hit else ""
+        if off_centre:
+            remarks.append(off_centre)
         return Prediction(
-            probability=probability,
-            is_hit=bool(is_hit),
-            hit_by=by,
+            probability=said.probability,
+            is_hit=bool(said.is_hit),
+            hit_by=said.by,
             peaks=peaks,
             photon_energy=told["photon_energy"],
             clen=told["camera_length"],
@@ -273,6 +229,40 @@ class Pipeline:
             out_of_distribution=far,
             flaws=flawed,
             remarks=tuple(remarks),
+            knows_peaks=self.knows_peaks,
+            lattice=has_lattice,
+            off_centre=off_centre,
+        )
+
+    def _unlike(self, target: str, seen: dict[str, float]) -> Unlike:
+        """Return how far a frame is from those that a model was trained on."""
+        from spotmill.learning.frame_summary import WORDS, strangeness
+
+        off = strangeness(self.models[target].training, seen)
+        name = max(off, key=off.__getitem__)
+        return Unlike(WORDS[name], off[name])
+
+    def _peaks(
+        self, event: Event, marked: Marked, seen: dict[str, float]
+    ) -> tuple[Peaks, FoundPeaks]:
+        """Return the peaks of a frame that are written, and what they say of a hit."""
+        centre = beam_of(event.detector) if event.knows_radius else None
+        radius = radius_of(event.detector) if event.knows_radius else None
+        every, standing = peaks_of(
+            self.models["peaks"], event.image, event.mask, marked, radius, centre
+        )
+        doubt = doubts(standing, event.image, event.mask, centre, event.stated.pixel_size)
+        kept, sound = standing.rows(~doubt.certain), standing.rows(~doubt.likely)
+        heap, outside = outside_heap(every, kept, event.image.shape)
+        return kept, FoundPeaks(
+            every=every.score,
+            refused=len(every.score) - len(standing.score),
+            sound=len(sound.score),
+            kept=len(kept.score),
+            sure=apart(sound).score,
+            heap=heap,
+            outside=outside,
+            unlike=self._unlike("peaks", seen),
         )
 
     def run(
@@ -328,67 +318,3 @@ def beam_of(detector: Detector) -> tuple[float, float] | None:
     axes = np.stack([panel.fs[:2], panel.ss[:2]], axis=1)
     fs, ss = np.linalg.solve(axes, -panel.corner[:2])
     return float(fs + panel.min_fs), float(ss + panel.min_ss)
-
-
-def leaked(refused: int) -> int:
-    """Return how many peaks may be left of those on rings and edges, where so many were refused."""
-    return int(poisson.ppf(LEAK_CHANCE, LEAK * refused)) if refused else 0
-
-
-def worst(strange: dict[str, float]) -> tuple[str, float]:
-    """Return the feature in which a frame is strangest, and how much."""
-    name = max(strange, key=strange.__getitem__)
-    return name, strange[name]
-
-
-def at_least(probability: NDArray[np.float64], count: int) -> float:
-    """Return the probability that at least so many of independent events come true."""
-    law = np.zeros(count)
-    law[0] = 1.0
-    for one in probability.tolist():
-        law[1:] = law[1:] * (1 - one) + law[:-1] * one
-        law[0] *= 1 - one
-    return float(min(max(1.0 - law.sum(), 0.0), 1.0))
-
-
-def choose(folder: Path, tasks: Sequence[str] | None) -> dict[str, str]:
-    """Return the name of the model to use for each target.
-
-    Raises
-    ------
-    SpotmillError
-        When there is none of hits, one that is asked for is missing, or it is not clear which.
-    """
-    from spotmill.learning.store import CARD, WEIGHTS, load_card
-
-    if not folder.is_dir():
-        raise SpotmillError(f"{folder}: is no folder of models; give results/models of a run")
-    names = list(tasks or ()) or sorted(
-        place.parent.name for place in folder.glob(f"*/{CARD}") if place.is_file()
-    )
-    if not tasks:
-        for place in sorted(folder.glob(f"*/{WEIGHTS}")):
-            if place.parent.name not in names:
-                raise SpotmillError(
-                    f"{place.parent}: has weights but no {CARD}; train the model again, or name "
-                    "those to use with --tasks"
-                )
-    by_target: dict[str, list[str]] = {}
-    for name in names:
-        target = str(load_card(folder / name)["target"])
-        by_target.setdefault(target, []).append(name)
-    chosen = {}
-    for target, found in by_target.items():
-        best = [name for name in PREFERRED.get(target, ()) if name in found]
-        if (not best and len(found) > 1) or (tasks and len(found) > 1):
-            raise SpotmillError(
-                f"{folder}: holds several models of {target} ({', '.join(found)}); "
-                "name those to use with --tasks"
-            )
-        chosen[target] = (best or found)[0]
-    if "hit" not in chosen:
-        raise SpotmillError(
-            f"{folder}: holds no model of hits; train a task of target hit "
-            f"(it holds {', '.join(names) or 'none'})"
-        )
-    return {target: chosen[target] for target in TARGETS if target in chosen}

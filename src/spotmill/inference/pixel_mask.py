@@ -101,6 +101,7 @@ def find_mask(
         "false_alarms": float(false_alarms),
         "lit_frames_to_tell_dead": round(flaws.needed, 2),
         "too_dark_to_tell_dead": int(dim.sum()),
+        "frames_to_tell_noisy": flaws.frames,
         "adu_per_photon": float(gain),
         "adu_per_photon_by": stated,
     }

@@ -56,7 +56,8 @@ def outstanding(
     at = np.floor(peaks.place).astype(np.int64)
     if not len(at):
         return peaks
-    rings = ridges(image, mask, at, background_around(image, mask, peaks.place))
+    levels, pixels = _levels(image, mask, at[:, 1], at[:, 0], CLIP_SIGMAS)
+    rings = ridges(image, mask, at, levels)
     on_ring = rings > NARROW
     if radius is not None:
         many, keep = abound(np.where(on_ring, rings, 1.0)), True
@@ -67,7 +68,7 @@ def outstanding(
         factor, near = _ring_factors(image, mask, radius, at, keep)
         rings = np.maximum(rings, factor)
         on_ring |= near if many else factor > NARROW
-    stands_out = _deviance(image, mask, at[:, 1], at[:, 0], rings, CLIP_SIGMAS)
+    stands_out = _deviance(image, mask, at[:, 1], at[:, 0], levels * rings, pixels)
     return peaks.rows(stands_out >= np.where(on_ring, LEAST_ON_RING, LEAST_DEVIANCE))
 
 
@@ -156,14 +157,25 @@ def outside_heap(all_peaks: Peaks, kept: Peaks, shape: tuple[int, ...]) -> tuple
     """
     place = all_peaks.place
     reach = min(HEAP, HEAP_SHARE * max(shape)) / 2
-    best, most = -1, 0
-    for number, (fs, ss) in enumerate(place):
-        near = (abs(place[:, 0] - fs) <= reach) & (abs(place[:, 1] - ss) <= reach)
-        if near.sum() > most:
-            best, most = number, int(near.sum())
+    best, most = _fullest(np.ascontiguousarray(place), reach)
     if most < FEWEST_IN_HEAP:
         return 0, len(kept.score)
     return most, int((abs(kept.place - place[best]) > reach).any(1).sum())
+
+
+@njit(cache=True, nogil=True)
+def _fullest(place: Any, reach: float) -> Any:
+    """Return the first place with the most others within reach along both axes, and how many."""
+    best, most = -1, np.int64(0)
+    for number in range(len(place)):
+        near = np.int64(0)
+        for other in range(len(place)):
+            along_fs = abs(place[other, 0] - place[number, 0]) <= reach
+            along_ss = abs(place[other, 1] - place[number, 1]) <= reach
+            near += np.int64(along_fs & along_ss)
+        if near > most:
+            best, most = number, near
+    return best, most
 
 
 @njit(cache=True, nogil=True)
@@ -188,10 +200,12 @@ def _levels(image: Any, mask: Any, rows: Any, columns: Any, sigmas: float) -> An
 
 
 @njit(cache=True, nogil=True)
-def _deviance(image: Any, mask: Any, rows: Any, columns: Any, rings: Any, sigmas: float) -> Any:
-    """Return by how many standard deviations 3 x 3 pixels exceed the ring around them."""
+def _deviance(image: Any, mask: Any, rows: Any, columns: Any, levels: Any, pixels: Any) -> Any:
+    """Return by how many standard deviations 3 x 3 pixels exceed the ring around them.
+
+    `levels` are those of rings with so many `pixels`; with too few of them it is infinite.
+    """
     found = np.full(len(rows), np.inf)
-    levels, pixels = _levels(image, mask, rows, columns, sigmas)
     for k in range(len(rows)):
         photons, near = 0.0, 0
         for i in range(max(rows[k] - 1, 0), min(rows[k] + 2, image.shape[0])):
@@ -200,7 +214,7 @@ def _deviance(image: Any, mask: Any, rows: Any, columns: Any, rings: Any, sigmas
                     photons += image[i, j]
                     near += 1
         if pixels[k] >= FEWEST and near > 0:
-            found[k] = deviance(photons, levels[k] * rings[k] * near)
+            found[k] = deviance(photons, levels[k] * near)
     return found
 
 

@@ -22,6 +22,7 @@ from spotmill.formats.atomic import atomic, make_folder, write_text
 from spotmill.formats.geom import format_geometry
 from spotmill.inference.drift import ALARM_COLUMNS
 from spotmill.inference.events import Maker
+from spotmill.inference.handover import OURS
 from spotmill.inference.ledger import Ledger, restored
 from spotmill.inference.peak_file import DISTANCE, PHOTON_ENERGY
 from spotmill.inference.peak_parts import read_place, unpacked, write_part
@@ -124,8 +125,11 @@ class Appended:
 class Published:
     """All outputs of a ledger."""
 
-    def __init__(self, folder: Path, ledger: Ledger, maker: Maker) -> None:
+    def __init__(
+        self, folder: Path, ledger: Ledger, maker: Maker, knows_peaks: bool = True
+    ) -> None:
         self._folder, self._ledger, self._maker = folder, ledger, maker
+        self._knows_peaks = knows_peaks
         header = ",".join(FULL_SCHEMA.names).encode() + b"\n"
         self._appended = {
             TABLE: Appended(folder / TABLE, header, self._table_lines),
@@ -207,9 +211,12 @@ class Published:
         if not (self._folder / GEOMETRY).is_file() or not (energy and clen):
             return []
         wavelength = wavelength_from_photon_energy(energy) * 1e-10
+        finder: tuple[str, ...] = OURS
+        if not self._knows_peaks:
+            finder = setting_of(self._setting, self._maker).finder(energy)
         return [
             *("indexamajig", "-g", str(self._folder / GEOMETRY), "-i", str(self._folder / LISTED)),
-            *("--peaks=cxi", "--no-revalidate", f"--wavelength-estimate={wavelength:.4g}"),
+            *(*finder, f"--wavelength-estimate={wavelength:.4g}"),
             f"--camera-length-estimate={clen:.4g}",
         ]
 

@@ -29,6 +29,23 @@ MANY, SHARE = 10, 1 / 3
 SEARCHES, WIDTH = ((96.0, 6.0), (8.0, 2.0), (2.0, 0.5)), 3.0
 
 
+def _sides() -> NDArray[np.int64]:
+    """Return steps (ss, fs) from a place, [direction, side, far, across, 2]."""
+    angles = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
+    along = np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    far = np.arange(NEAREST, FARTHEST + 1)[:, None, None] * np.ones((1, 3, 1))
+    wide = np.array([-1.0, 0.0, 1.0])[None, :, None] * np.ones((len(far), 1, 1))
+    sides = [
+        [far * one * sign + wide * other * sign for sign in (-1, 1)]
+        for one, other in zip(along, across, strict=True)
+    ]
+    return np.rint(np.array(sides)).astype(np.int64)
+
+
+SIDES = _sides()
+
+
 def ridges(
     image: NDArray[Any],
     mask: NDArray[np.bool_],
@@ -40,9 +57,7 @@ def ridges(
     1 where there is no such row. `levels` are photons a pixel around each place. Where `abound`
     says so of the factors of a frame's places, likely rows count as well.
     """
-    angles = np.arange(DIRECTIONS) * np.pi / DIRECTIONS
-    steps = np.stack([np.sin(angles), np.cos(angles)], axis=1)
-    places = image, mask, at[:, 1], at[:, 0], levels, steps
+    places = image, mask, at[:, 1], at[:, 0], levels, SIDES
     sure = np.asarray(_factors(*places, *SURE))
     return np.asarray(_factors(*places, *LIKELY)) if abound(sure) else sure
 
@@ -80,7 +95,7 @@ def _factors(
     rows: Any,
     columns: Any,
     levels: Any,
-    steps: Any,
+    sides: Any,
     side_sigmas: float,
     both_sigmas: float,
 ) -> Any:
@@ -89,12 +104,10 @@ def _factors(
     sums = np.empty(FARTHEST - NEAREST + 1)
     for k in range(len(rows)):
         level = max(levels[k], 1e-12)
-        for direction in range(len(steps)):
+        for direction in range(len(sides)):
             photons, pixels = 0.0, 0
-            for sign in (-1, 1):
-                total, count = _side(
-                    image, mask, rows[k], columns[k], steps[direction] * sign, sums
-                )
+            for side in range(2):
+                total, count = _side(image, mask, rows[k], columns[k], sides[direction, side], sums)
                 if count < FEWEST or deviance(total, level * count) < side_sigmas:
                     pixels = 0
                     break
@@ -106,29 +119,32 @@ def _factors(
 
 
 @njit(cache=True, nogil=True)
-def _side(image: Any, mask: Any, row: int, column: int, step: Any, sums: Any) -> Any:
+def _side(image: Any, mask: Any, row: int, column: int, steps: Any, sums: Any) -> Any:
     """Return photons and pixels of one side of a line, as its middle step has them.
 
     A step is three pixels across the line; a row is lit all along, spots in a row are not.
-    `sums` is room to work in.
+    `sums` is room to work in: sorted as they come.
     """
     n_ss, n_fs = image.shape
     count = 0
-    for far in range(NEAREST, FARTHEST + 1):
+    for far in range(len(steps)):
         total, whole = 0.0, True
-        for across in range(-1, 2):
-            i = int(np.rint(row + far * step[0] - across * step[1]))
-            j = int(np.rint(column + far * step[1] + across * step[0]))
+        for across in range(3):
+            i, j = row + steps[far, across, 0], column + steps[far, across, 1]
             if 0 <= i < n_ss and 0 <= j < n_fs and mask[i, j]:
                 total += image[i, j]
             else:
                 whole = False
         if whole:
-            sums[count] = total
+            place = count
+            while place > 0 and sums[place - 1] > total:
+                sums[place] = sums[place - 1]
+                place -= 1
+            sums[place] = total
             count += 1
     if count == 0:
         return 0.0, 0
-    middle = np.median(sums[:count])
+    middle = (sums[(count - 1) // 2] + sums[count // 2]) / 2
     # The median of Poisson counts is the whole number at or below mean + 1/3 (Choi 1994): over
     # all means it lies a sixth below.
     middle += 1 / 6 if middle > 0 else 0.0

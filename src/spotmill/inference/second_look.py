@@ -85,8 +85,7 @@ def _is_plain(
 ) -> NDArray[np.bool_]:
     """Return which places are spots beyond doubt, and wide ones."""
     at = np.floor(place).astype(np.int64)
-    stands_out, width = _measured(image, mask, at[:, 1], at[:, 0])
-    return np.asarray((stands_out >= LEAST_DEVIANCE) & (width >= LEAST_WIDTH))
+    return np.asarray(_plain(image, mask, at[:, 1], at[:, 0], LEAST_DEVIANCE, LEAST_WIDTH))
 
 
 def _from_afar(
@@ -95,18 +94,44 @@ def _from_afar(
     """Return a frame summed and dimmed; squares with a dead pixel are dead."""
     if edge == 1:
         return np.asarray((image + dimmed // 2) // dimmed, dtype=np.int32), mask
-    beyond = [(0, -side % edge) for side in image.shape]
-    rows, columns = (-(-side // edge) for side in image.shape)
-    squares = (rows, edge, columns, edge)
-    total = np.pad(image, beyond).reshape(squares).sum((1, 3), dtype=np.int64)
-    live = np.asarray(np.pad(mask, beyond).reshape(squares).all((1, 3)))
-    return np.minimum((total + dimmed // 2) // dimmed, LARGEST).astype(np.int32), live
+    return _squares(image, mask, edge, dimmed, LARGEST)
 
 
 @njit(cache=True, nogil=True)
-def _measured(image: Any, mask: Any, rows: Any, columns: Any) -> Any:
-    """Return the deviance of 5 x 5 pixels from the ring around, and their width, of places."""
-    deviances, width = np.zeros(len(rows)), np.zeros(len(rows))
+def _squares(image: Any, mask: Any, edge: int, dimmed: int, largest: int) -> Any:
+    """Return the photons of each square over a number, and which squares are live as a whole.
+
+    What squares at the end of a row or column lack is dead.
+    """
+    n_ss, n_fs = image.shape
+    shape = ((n_ss + edge - 1) // edge, (n_fs + edge - 1) // edge)
+    photons, live = np.zeros(shape, np.int32), np.zeros(shape, np.bool_)
+    total, pixels = np.empty(n_fs, np.int64), np.empty(n_fs, np.int64)
+    for i in range(shape[0]):
+        total[:] = 0
+        pixels[:] = 0
+        for row in range(i * edge, min((i + 1) * edge, n_ss)):
+            counts, alive = image[row], mask[row]
+            for k in range(n_fs):
+                total[k] += counts[k]
+                pixels[k] += alive[k]
+        for j in range(shape[1]):
+            light, whole = 0, 0
+            for k in range(j * edge, min((j + 1) * edge, n_fs)):
+                light += total[k]
+                whole += pixels[k]
+            photons[i, j] = min((light + dimmed // 2) // dimmed, largest)
+            live[i, j] = whole == edge * edge
+    return photons, live
+
+
+@njit(cache=True, nogil=True)
+def _plain(image: Any, mask: Any, rows: Any, columns: Any, least: float, width: float) -> Any:
+    """Return which places stand out so much of the ring around, by 5 x 5 pixels, and are so wide.
+
+    The least by which they must stand out is in standard deviations.
+    """
+    found = np.zeros(len(rows), np.bool_)
     ring = np.empty((4, (2 * OUTER + 1) ** 2))
     for k in range(len(rows)):
         near, wide, near_live, wide_live = 0.0, 0.0, 0, 0
@@ -120,12 +145,41 @@ def _measured(image: Any, mask: Any, rows: Any, columns: Any) -> Any:
                 else:
                     wide += image[i, j]
                     wide_live += 1
+        pixels = near_live + wide_live
+        if _is_among_brighter(image, mask, rows[k], columns[k], near + wide, pixels, least):
+            continue
         around = surroundings(image, mask, rows[k], columns[k], INNER, OUTER, ring)
         if len(around) < FEWEST_AROUND:
             continue
         level = np.median(around) + 0.05
-        deviances[k] = deviance(near + wide, level * (near_live + wide_live))
         within = near - level * near_live
-        if within > 0:
-            width[k] = (wide - level * wide_live) / within
-    return deviances, width
+        if within > 0 and deviance(near + wide, level * pixels) >= least:
+            found[k] = (wide - level * wide_live) / within >= width
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _is_among_brighter(
+    image: Any, mask: Any, row: int, column: int, photons: float, pixels: int, least: float
+) -> bool:
+    """Return whether more than half of the ring, all of it live, is too bright for such a place.
+
+    Then so is the median of the ring, or that of its brightest quarter: no medians are needed for
+    most places. False says nothing.
+    """
+    n_ss, n_fs = image.shape
+    if row < OUTER or column < OUTER or row >= n_ss - OUTER or column >= n_fs - OUTER:
+        return False
+    # A background from which on the place does not stand out, by roots of counts.
+    dark = (photons - least * np.sqrt(photons) + 0.375 * least * least) / max(pixels, 1)
+    if dark <= 0.05 or deviance(photons, dark * pixels) >= 0.999 * least:
+        return False
+    limit = dark - 0.05
+    brighter, live = np.int64(0), np.int64(0)
+    for i in range(row - OUTER, row + OUTER + 1):
+        for j in range(column - OUTER, column + OUTER + 1):
+            if max(abs(i - row), abs(j - column)) >= INNER:
+                live += np.int64(mask[i, j])
+                brighter += np.int64(image[i, j] > limit)
+    whole = (2 * OUTER + 1) ** 2 - (2 * INNER - 1) ** 2
+    return bool(live == whole and brighter > whole // 2)

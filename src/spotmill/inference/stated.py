@@ -1,7 +1,9 @@
 """What is known of a frame before a model sees it, and who says so.
 
 A value given by hand is trusted most, then the geometry file (its number, or the number at the
-place in the data file that it names), then what the data file says by itself.
+place in the data file that it names), then what the data file says by itself. The place of the
+beam and the size of pixels are the geometry file's wherever there is one: its panels say where
+every pixel is.
 """
 
 from collections.abc import Callable
@@ -29,8 +31,12 @@ UNITS = {
     "saturation": "counts",
     "adu_per_photon": "counts",
 }
+# What the panels of a geometry say, whatever else is said.
+BY_PANELS = ("pixel_size", "beam_centre")
 # Pixels from the first one: the beam may pass beside the detector.
 FARTHEST = 1e6
+# Of a detector of X-rays a pixel is finer by far: the number is in another unit.
+WIDEST_PIXEL = 1e-3  # m
 # Sources that differ by more contradict one another.
 TOLERANCE = 0.01
 
@@ -67,7 +73,12 @@ class Given:
             check_photon_energy(self.photon_energy)
         if self.clen is not None:
             check_clen(self.clen)
-        for name, most in (("pixel_size", 0.02), ("saturation", 1e300), ("adu_per_photon", 1e9)):
+        if self.pixel_size is not None and not 0 < self.pixel_size < WIDEST_PIXEL:
+            raise SpotmillError(
+                f"--pixel-size: {self.pixel_size!r} is not above 0 and below {WIDEST_PIXEL:g} m; "
+                "give it in metres, not micrometres (75 µm is 75e-6)"
+            )
+        for name, most in (("saturation", 1e300), ("adu_per_photon", 1e9)):
             value = getattr(self, name)
             if value is not None and not 0 < value <= most:
                 flag = name.replace("_", "-")
@@ -90,6 +101,8 @@ class Stated:
 
     Attributes
     ----------
+    beam_centre
+        None, too, where a geometry of several panels says it.
     sources
         By name of a value, who said it: hand, geometry, file.
     remarks
@@ -122,6 +135,17 @@ def resolve(given: Given, frame: RawFrame) -> Stated:
     sources: dict[str, str] = {}
     for name, unit in UNITS.items():
         known = [(who, one[name]) for who, one in said if one.get(name) is not None]
+        if name in BY_PANELS and given.geometry is not None:
+            sources[name] = "geometry"
+            if known and known[0][0] == "hand":
+                remarks.append(
+                    f"{name} is {_shown(known[0][1])} {unit} by hand, which is not used: the "
+                    "panels of the geometry say it; correct them"
+                )
+            known = [one for one in known if one[0] != "hand"]
+            if not known or known[0][0] != "geometry":
+                # What a file says of one array is no place among several panels.
+                continue
         if not known:
             continue
         sources[name], values[name] = known[0]
@@ -167,9 +191,23 @@ def _by_geometry(given: Given, frame: RawFrame, remarks: list[str]) -> dict[str,
         "photon_energy": energy,
         "clen": None if clen is None else clen + offset(geometry),
         "pixel_size": float(size),
+        "beam_centre": beam_of(geometry),
         "saturation": min(limits, default=None),
         "adu_per_photon": gain,
     }
+
+
+def beam_of(geometry: Geometry) -> tuple[float, float] | None:
+    """Return where the beam meets a geometry of one panel (fs, ss); None of several panels."""
+    if len(geometry.panels) != 1:
+        return None
+    panel = geometry.panels[0]
+    axes = np.stack([panel.fs[:2], panel.ss[:2]], axis=1)
+    if not np.linalg.det(axes):
+        # The panel lies along the beam.
+        return None
+    fs, ss = np.linalg.solve(axes, [-panel.corner_x, -panel.corner_y])
+    return float(fs) + panel.min_fs, float(ss) + panel.min_ss
 
 
 def offset(geometry: Geometry | None) -> float:

@@ -22,23 +22,26 @@ def _field(name: str, kind: pa.DataType, unit: str, meaning: str) -> pa.Field:
     return pa.field(name, kind, metadata={"units": unit, "meaning": meaning})
 
 
+SIGMA = "standard deviation; of a model of classes: of values nearest to that class"
+AGREES = "told and stated, within 3 sigma or by the nearest class; empty without either"
+
 SCHEMA = pa.schema(
     [
         _field("file", pa.string(), "", "as it was named"),
         _field("event", pa.int64(), "", "number of the frame within its file, from 0"),
         _field("event_id", pa.string(), "", "its name in CrystFEL's form, //3 or tag-3//"),
-        _field("probability", pa.float64(), "", "of a hit"),
+        _field("probability", pa.float64(), "", "of a hit; before the heap was seen, if any"),
         _field("is_hit", pa.bool_(), "", "whether the frame is said to be a hit"),
         _field("hit_by", pa.string(), "", "hit: its model; peaks: three; heap: none; lattice"),
-        _field("n_peaks", pa.int32(), "", "peaks above the threshold"),
+        _field("n_peaks", pa.int32(), "", "peaks; empty where nothing looked for any"),
         _field("photon_energy", pa.float64(), "eV", "as the frame tells; NaN where it cannot"),
-        _field("photon_energy_sigma", pa.float64(), "eV", "standard deviation"),
+        _field("photon_energy_sigma", pa.float64(), "eV", SIGMA),
         _field("clen", pa.float64(), "m", "as the frame tells; NaN where it cannot"),
-        _field("clen_sigma", pa.float64(), "m", "standard deviation"),
+        _field("clen_sigma", pa.float64(), "m", SIGMA),
         _field("stated_photon_energy", pa.float64(), "eV", "by hand, geometry or header"),
         _field("stated_clen", pa.float64(), "m", "by hand, geometry or header"),
-        _field("photon_energy_agrees", pa.bool_(), "", "told and stated; empty without either"),
-        _field("clen_agrees", pa.bool_(), "", "told and stated; empty without either"),
+        _field("photon_energy_agrees", pa.bool_(), "", AGREES),
+        _field("clen_agrees", pa.bool_(), "", AGREES),
         _field("background", pa.float64(), "photons", "a live pixel, spots left out"),
         _field("saturated", pa.int64(), "pixel", "live pixels at or above saturation"),
         _field("out_of_distribution", pa.float64(), "", "1: as far off as any training frame"),
@@ -60,7 +63,7 @@ def row_of(event: Event, said: Prediction) -> dict[str, Any]:
         "probability": said.probability,
         "is_hit": said.is_hit,
         "hit_by": said.hit_by,
-        "n_peaks": len(said.peaks.score),
+        "n_peaks": said.n_peaks,
         "photon_energy": said.photon_energy.value,
         "photon_energy_sigma": said.photon_energy.sigma,
         "clen": said.clen.value,

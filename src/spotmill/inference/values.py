@@ -35,10 +35,13 @@ class Told:
 
     Attributes
     ----------
+    sigma
+        Of a model of classes at least that of all values which lie nearest to its class.
     agrees
-        Whether it agrees with what is stated; None where either is missing.
+        Whether it agrees with what is stated; of a model of classes, whether that lies nearest to
+        this class. None where either is missing.
     remark
-        Why it is NaN, where it is.
+        Why it is NaN, where it is; of a model of classes, which these are.
     strange
         How far what is stated lies from what the frame tells, 1 being as far as agrees; or from
         the middle of what the model knows, 1 being the edge of that. 0 where nothing is stated.
@@ -96,13 +99,42 @@ def tell(
     if model.misfit(profile) > WORST_FIT:
         return Told(remark="its radial profile is of no background that the model knows")
     value, sigma = model.value(profile)
-    stated = known[NAMES[model.task.target]]
-    # Classes lie apart: a neighbour is no disagreement.
-    slack = SIGMAS * sigma if model.task.scale == "values" else float(np.ptp(model.classes)) / 4
+    name = NAMES[model.task.target]
+    stated = known[name]
+    if model.task.scale == "classes":
+        return nearest_of(model.classes, value, sigma, UNITS[name], stated)
     if stated is None:
         return Told(value, sigma)
-    off = abs(value - stated) / max(slack, 1e-6 * value)
+    off = abs(value - stated) / max(SIGMAS * sigma, 1e-6 * value)
     return Told(value, sigma, off <= 1, strange=off)
+
+
+def nearest_of(
+    classes: NDArray[np.float64], value: float, sigma: float, unit: str, stated: float | None
+) -> Told:
+    """Return what a model tells that knows some values alone, of which it told one.
+
+    Its own certainty is that of the choice between them: the frame may be of any value in between.
+    To its variance is added that of a uniform law over all values which lie nearest to the told one
+    (a step's square over 12). What is stated agrees where it is one of these.
+
+    Parameters
+    ----------
+    classes, value, sigma, stated
+        All values, the told one, the standard deviation of the choice, and what is known
+        beforehand; in `unit`.
+    """
+    every = np.sort(classes)
+    remark = f"the nearest of {', '.join(f'{one:g}' for one in every)} {unit}, all that it can be"
+    below, above = every[every < value], every[every > value]
+    steps = [value - one for one in below[-1:]] + [one - value for one in above[:1]]
+    # Beyond the first and the last class as far as towards the next one.
+    low, high = float(steps[0]) / 2, float(steps[-1]) / 2
+    sigma = math.hypot(sigma, (low + high) / math.sqrt(12))
+    if stated is None:
+        return Told(value, sigma, remark=remark)
+    off = abs(stated - value) / (low if stated < value else high)
+    return Told(value, sigma, off <= 1, remark, off)
 
 
 def area(model: Applied, detector: Detector) -> float:

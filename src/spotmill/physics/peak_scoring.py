@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.stats import binomtest
 
 RADIUS = 3.0  # pixels between a found peak and a true spot of one pair, at most
 MERGE = 2.0  # pixels between spots that count as one, at most
@@ -122,6 +120,9 @@ def assign(
     gain[row, column] = (radius + 1) * (min(gain.shape) + 1) - lengths
     own = np.full(gain.shape, np.nan)
     own[row, column] = lengths
+    # Slow to import, and those who find peaks assign none.
+    from scipy.optimize import linear_sum_assignment
+
     first, second = linear_sum_assignment(gain, maximize=True)
     paired = np.isfinite(own[first, second])
     partner[left[first[paired]]] = right[second[paired]]
@@ -153,6 +154,9 @@ def summarise(counts: Counts, seed: int = 1) -> dict[str, object]:
     drawn anew from frames without an error (or without a match) never show one, so a share of 1
     (or 0) has Wilson's interval over spots instead (J. Am. Stat. Assoc. 22, 209, 1927).
     """
+    # Slow to import, and those who find peaks sum nothing up.
+    from scipy.stats import binomtest
+
     n = len(counts.true)
     rng = np.random.default_rng([seed, n])
     weights = rng.multinomial(n, np.full(n, 1 / max(n, 1)), RESAMPLES) if n else np.zeros((1, 0))

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 from scipy.stats import chi2
 
-from spotmill.physics.pixel_sums import PixelSums
+from spotmill.physics.pixel_sums import BRIGHT, PixelSums
 
 REACH, DIRECTIONS = 6, 8
 # The most different pixels of a line, which are left out, and pixels of it at least.
@@ -37,6 +37,8 @@ KEPT = 4
 MORE_OFTEN, DEAD = 1.5, 0.1
 # Variance over mean of a noisy pixel at least, and the chance that photons scatter so.
 NOISY, BY_CHANCE = 3.0, 1e-6
+# A noisy pixel that is bright in such a share of the frames should be told.
+SELDOM = 0.1
 # Flawed pixels are no measure for others: then more may show.
 ROUNDS = 4
 
@@ -45,12 +47,14 @@ class Flaws(NamedTuple):
     """Pixels [ss, fs] of each kind, none of two.
 
     `needed`: frames in which others must count for a dead one among them to be told.
+    `frames`: that tell a hot or noisy one that is bright in a share `SELDOM` of them.
     """
 
     hot: NDArray[np.bool_]
     noisy: NDArray[np.bool_]
     dead: NDArray[np.bool_]
     needed: float
+    frames: int
 
 
 def _lines() -> NDArray[np.int64]:
@@ -80,13 +84,12 @@ def find_flaws(
     pixels = max(int((sums.seen > 0).sum()), 1)
     # Half of the false ones hot, some dead.
     chance = min(false_alarms / (2 * pixels), 0.01)
-    fewest = _fewest(chance)
     for _ in range(ROUNDS):
         before = loud | dead
         for slab in slabs:
             seen, bright, lit = sums.seen[slab], sums.bright[slab], sums.lit[slab]
             bad = before[slab]
-            at, known, lines = _brighter(seen, bright, bad, LINES, fewest)
+            at, known, lines = _brighter(seen, bright, bad, LINES, _fewest(chance, seen))
             own = bright.ravel()[at]
             often = own * lines >= MORE_OFTEN * known
             loud[slab].flat[at] |= often & (betainc(own, known + 0.5, 1 / (1 + lines)) < chance)
@@ -101,7 +104,7 @@ def find_flaws(
     spread = sums.dispersion(chosen)
     noisy = np.zeros(shape, dtype=bool)
     noisy.flat[chosen] = (spread >= NOISY) & (spread * freedom > chi2.isf(BY_CHANCE, freedom))
-    return Flaws(loud & ~noisy, noisy, dead, light_needed(chance))
+    return Flaws(loud & ~noisy, noisy, dead, light_needed(chance), frames_needed(chance))
 
 
 def light_needed(chance: float) -> float:
@@ -109,10 +112,31 @@ def light_needed(chance: float) -> float:
     return -math.log(chance) / (KEPT * math.log1p(1 / KEPT))
 
 
-def _fewest(chance: float) -> int:
-    """Return the bright frames from which on a pixel may be hot where no other is ever bright."""
+def frames_needed(chance: float) -> int:
+    """Return the frames that tell a pixel that is bright in a share `SELDOM` of them.
+
+    Where others are bright as often as `pixel_sums` lets a good one be, at most.
+    """
+    frames = np.arange(2, 65536)
+    own, known = np.floor(SELDOM * frames), BRIGHT * KEPT * frames
+    told = betainc(np.maximum(own, 0.5), known + 0.5, 1 / (1 + KEPT)) < chance
+    told &= NOISY * (frames - 1) > chi2.isf(BY_CHANCE, frames - 1)
+    return int(frames[~told][-1]) + 1
+
+
+def _fewest(chance: float, seen: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Return, by the frames of a pixel, how many of them must be bright for it to be hot.
+
+    At least, where no other is ever bright. Of files with masks of their own a pixel may have
+    fewer frames than those on its lines, which weigh the more.
+    """
+    number = np.flatnonzero(np.bincount(seen.ravel()))
+    weight = KEPT * number.max() / np.maximum(number, 1)
     counts = np.arange(1, 200)
-    return int(counts[betainc(counts, 0.5, 1 / (1 + KEPT)) < chance][0])
+    enough = betainc(counts, 0.5, 1 / (1 + weight[:, None])) < chance
+    fewest = np.full(number.max() + 1, len(counts), np.int64)
+    fewest[number] = counts[enough.argmax(1)]
+    return fewest
 
 
 @njit(cache=True, nogil=True)
@@ -140,12 +164,12 @@ def _line(values: Any, seen: Any, bad: Any, row: int, k: int, steps: Any, most: 
 
 
 @njit(cache=True, nogil=True)
-def _brighter(seen: Any, bright: Any, bad: Any, lines: Any, fewest: int) -> Any:
+def _brighter(seen: Any, bright: Any, bad: Any, lines: Any, fewest: Any) -> Any:
     """Return flat numbers of candidates, and of the brightest line of each what `_line` does."""
     at, known, weights = [0 for _ in range(0)], [0.0 for _ in range(0)], [0.0 for _ in range(0)]
     for row in range(seen.shape[0]):
         for k in range(seen.shape[1]):
-            if bright[row, k] < fewest or bad[row, k]:
+            if bright[row, k] < fewest[seen[row, k]] or bad[row, k]:
                 continue
             best, sum_, weight = -1.0, 0.0, 0.0
             for d in range(len(lines)):

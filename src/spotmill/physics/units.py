@@ -19,6 +19,9 @@ ANGSTROM = 1e-10  # m
 # Outside this range the number is a wrong unit (keV, J, m), not an X-ray experiment.
 LOWEST_PHOTON_ENERGY = 100.0  # eV
 HIGHEST_PHOTON_ENERGY = 1.0e6  # eV
+# Nothing diffracts to angles of use farther away: the number is in mm.
+SHORTEST_CLEN = 1.0e-3  # m
+LONGEST_CLEN = 20.0  # m
 
 
 def check_photon_energy(photon_energy: float) -> float:
@@ -32,10 +35,11 @@ def check_photon_energy(photon_energy: float) -> float:
 
 
 def check_clen(clen: float) -> float:
-    """Return a camera length in m, or raise SpotmillError outside 1 mm to 100 m."""
-    if not (math.isfinite(clen) and 1e-3 <= clen <= 100.0):
+    """Return a camera length in m, or raise SpotmillError outside 1 mm to 20 m."""
+    if not (math.isfinite(clen) and SHORTEST_CLEN <= clen <= LONGEST_CLEN):
         raise SpotmillError(
-            f"clen: {clen!r} is not between 0.001 and 100 m; give it in metres (15 cm is 0.15)"
+            f"clen: {clen!r} is not between {SHORTEST_CLEN:g} and {LONGEST_CLEN:g} m; "
+            "give it in metres, not millimetres (80 mm is 0.08)"
         )
     return float(clen)
 
