@@ -3,10 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from report_production import SHAPE
 
 from spotmill.report.figures_frames import richest_window
-from spotmill.report.pictures import STEPS, levels, max_pool, pool_factor, window_around
+from spotmill.report.pictures import (
+    STEPS,
+    levels,
+    max_pool,
+    pool_factor,
+    show_frame,
+    window_around,
+)
 from spotmill.report.radial import radial_profile
 
 
@@ -27,6 +35,13 @@ def test_levels_step_at_whole_photons() -> None:
     steps = levels(image, np.ones(image.shape, dtype=bool))
     assert steps.tolist() == [[0, 1, 2, 3, 3, 4, 4, 5, 6, 7, 7]]
     assert len(STEPS) == 8
+
+
+def test_what_is_drawn_over_a_frame_does_not_stretch_its_axes() -> None:
+    axes = Figure().subplots()
+    show_frame(axes, np.zeros(SHAPE), np.ones(SHAPE, dtype=bool), 1000, "")
+    axes.scatter([0.0, SHAPE[1]], [0.0, SHAPE[0]])
+    assert axes.get_xlim() == (0, SHAPE[1]) and axes.get_ylim() == (SHAPE[0], 0)
 
 
 def test_window_stays_within_the_frame() -> None:

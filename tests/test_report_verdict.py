@@ -150,12 +150,14 @@ def test_the_table_holds_tasks_of_every_kind_hits_first() -> None:
     assert [row.task for row in rows] == ["hit", "low", "peaks", "energy", "length"]
     hit, low, peaks, linear, length = rows
     assert (hit.ours.value, hit.baseline.value) == ("98.0\u00a0%", "90.0\u00a0%")
-    assert hit.ours.basis == "93.0 to 99.4 %, 98 of 100"
-    assert hit.baseline.basis.startswith("largest pixel: 83.0 to 94.0 %")
+    assert hit.ours.basis == "93.0 to 99.4\u00a0%, 98 of 100"
+    assert hit.baseline.basis.startswith("largest pixel: 83.0 to 94.0\u00a0%")
     assert hit.paper.startswith("97.5 % of hits found") and "100 %" in linear.paper
     assert low.measure == "AUROC at 0.1 of the full flux"
     assert (low.ours.value, low.baseline.value) == ("0.900", "0.700")
     assert low.bound.value == "blind 0.910, oracle 1.000"
+    assert low.bound.basis.startswith("blind 0.")
+    assert peaks.bound.basis.endswith(", an estimate")
     assert (peaks.ours.value, peaks.bound.value) == ("0.9700", "0.9800")
     assert peaks.controls[0].words == "0 of 100 spots met"
     assert (length.ours.value, length.bound.value) == ("2 mm", "limit 1.9 mm")
@@ -177,8 +179,8 @@ def test_one_breath_says_what_holds_and_why_not() -> None:
     assert in_one_breath(of(tasks=[good], peaks=[peak_task()])) == "All 2 trained models hold."
     words = in_one_breath(of(tasks=[good, weak], flux=[flux_task()]))
     assert words == (
-        "2 of 3 trained models hold; not weak, whose controls are at chance: "
-        "they learnt too little, but nothing leaked."
+        "2 of 3 trained models hold; not weak: on frames that they never saw they are too poor; "
+        "their controls are at chance, so that nothing leaked."
     )
     words = in_one_breath(of(tasks=[good, weak], values=[value_task(correlation=0.8)]))
     assert words.startswith("1 of 3 trained models hold; not weak, length;")
@@ -221,9 +223,11 @@ def test_water_is_judged_in_sum_and_ring_by_ring() -> None:
     assert good and good.good
     assert good.reasons == (
         "measured / expected water photons 0.9990 to 1.0030 in 3 datasets, at most 1.5 standard "
-        "deviations from 1; ring by ring χ² / rings 0.95 to 1.25",
+        "deviations from 1 (accepted: up to 3.1); ring by ring χ² / rings 0.95 to 1.25 (accepted: "
+        "0.44 to 1.85)",
     )
-    for bad in (judged(1.01, 40.0), judged(1.0, 90.0)):
+    # Too far in sum, rings that scatter too much, and rings that scatter less than photons can.
+    for bad in (judged(1.01, 40.0), judged(1.0, 90.0), judged(1.0, 12.0)):
         assert bad and not bad.good
         assert bad.reasons[1:] == ("dataset 03 is off by more than luck",)
     assert judged(1.01, 40.0, "config/randomise/wide.yaml") is None

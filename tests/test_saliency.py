@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from learning_data import SHAPE, make, mask, water, write_task
 from report_production import arguments, production, workplace
 from scipy.stats import pearsonr
 from test_peaks import make as make_spots
-from torch import nn
 
 from spotmill.cli import main
 from spotmill.errors import SpotmillError
@@ -23,20 +21,12 @@ from spotmill.formats.atomic import write_text
 from spotmill.formats.digests import signed_json
 from spotmill.formats.saliency import PARTS, RINGS
 from spotmill.formats.tables import read_table, write_table
-from spotmill.learning.attribution import (
-    Part,
-    gathered,
-    integrated_gradients,
-    occlusion,
-    on_spots,
-    pixel_occlusion,
-    shuffled,
-)
+from spotmill.learning.attribution import Part, on_spots, shuffled
 from spotmill.learning.saliency_frames import choose
 from spotmill.learning.saliency_hits import blank_of, hit_parts
 from spotmill.learning.setup import open_task
 from spotmill.learning.store import load_network
-from spotmill.report.saliency import read_saliency
+from spotmill.report.saliency import Found, Saliency, read_saliency
 from spotmill.tasks import Task
 
 # Of the frames with known spots: one model that reads features, one that reads pixels.
@@ -96,101 +86,6 @@ def energies(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings = {"settings": {"bins": 20, "terms": 6}} if model == "radial_profile" else {}
         learn(folder, name, "AB", target="photon_energy", model=model, **settings, epochs=5)
     return folder
-
-
-def test_integrated_gradients_of_a_linear_answer_are_its_weights() -> None:
-    torch.manual_seed(1)
-    layer = nn.Linear(12, 1).double()
-    inputs, reference = torch.rand(1, 12).double(), torch.rand(1, 12).double()
-    found = integrated_gradients(lambda x: layer(x)[:, 0], inputs, [reference], steps=3)
-    wanted = (layer.weight * (inputs - reference)).detach().numpy()[0]
-    assert found == pytest.approx(wanted, rel=1e-12)
-    both = [reference, 2 * reference]
-    found = integrated_gradients(lambda x: layer(x)[:, 0], inputs, both, steps=4, at_once=3)
-    wanted = (layer.weight * (inputs - 1.5 * reference)).detach().numpy()[0]
-    assert found == pytest.approx(wanted, rel=1e-12)
-
-
-def test_integrated_gradients_add_up_to_the_difference_of_the_answers() -> None:
-    torch.manual_seed(1)
-    network = nn.Sequential(
-        nn.Conv2d(1, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 100, 1)
-    ).double()
-    inputs, reference = 30 * torch.rand(1, 1, 12, 12).double(), torch.rand(1, 1, 12, 12).double()
-
-    def answer(x: torch.Tensor) -> torch.Tensor:
-        return network(x)[:, 0]
-
-    difference = float((answer(inputs) - answer(reference)).detach())
-    off = {
-        steps: abs(integrated_gradients(answer, inputs, [reference], steps).sum() - difference)
-        for steps in (4, 400)
-    }
-    assert abs(difference) > 0.1
-    assert off[400] < 0.01 * abs(difference) and off[400] < off[4]
-
-
-def test_occlusion_gives_an_additive_answer_back_part_by_part() -> None:
-    rng = np.random.default_rng(2)
-    image, other = rng.poisson(3.0, (2, 120, 110)).astype(np.uint16)
-    other[:40] = image[:40]
-    weight = np.zeros((120, 110))
-    weight[100, 20], weight[70:74, 90], weight[5, 5] = 2.0, -1.0, 7.0
-    asked = []
-
-    def answer(shown: np.ndarray) -> float:
-        asked.append(1)
-        return float((shown * weight).sum())
-
-    parts = occlusion(answer, image, other, most=300)
-    assert len(asked) <= 301
-    covered = np.zeros((120, 110), dtype=int)
-    difference = weight * (image.astype(float) - other)
-    for ss, fs, edge, change in parts:
-        own = np.s_[ss : ss + edge, fs : fs + edge]
-        covered[own] += 1
-        assert change == pytest.approx(difference[own].sum(), abs=1e-9)
-    assert (covered == 1).all()
-    # Where a part is as it was, nothing changes, whatever the weight.
-    assert all(part.change == 0 for part in parts if part.ss + part.edge <= 40)
-    # What matters was looked at most closely.
-    spot = next(p for p in parts if p.ss <= 100 < p.ss + p.edge and p.fs <= 20 < p.fs + p.edge)
-    assert spot.edge == min(part.edge for part in parts) == 4
-    pixels = pixel_occlusion(answer, image, other, (100, 20), 3)
-    lit = {(p.ss, p.fs): p.change for p in pixels if p.change}
-    assert len(pixels) == 49 and lit == {(100, 20): pytest.approx(difference[100, 20])}
-
-
-def test_shares_on_spots_count_area_and_sign() -> None:
-    parts = [
-        Part(0, 0, 10, 3.0),
-        Part(0, 10, 10, -1.0),
-        Part(10, 0, 10, 0.5),
-        Part(10, 10, 10, 0.5),
-    ]
-    one = on_spots(parts, np.array([[5.0, 5.0]]), (20, 15), reach=2.0)
-    assert one == (pytest.approx(0.6), pytest.approx(0.6), pytest.approx(1 / 3))
-    # A spot at an edge belongs to both sides, and the frame ends at 15.
-    both = on_spots(parts, np.array([[9.0, 5.0]]), (20, 15), reach=2.0)
-    assert both == (pytest.approx(0.8), pytest.approx(0.4), pytest.approx(0.5))
-    assert on_spots(parts, np.empty((0, 2)), (20, 15)) == (0.0, 0.0, 0.0)
-
-
-def test_a_map_of_blocks_is_summed_into_squares() -> None:
-    change = np.arange(12.0).reshape(3, 4)
-    parts = gathered(change, 4, 8, (12, 14))
-    assert [part[:3] for part in parts] == [(0, 0, 8), (0, 8, 8), (8, 0, 8), (8, 8, 8)]
-    assert [part.change for part in parts] == [10.0, 18.0, 17.0, 21.0]
-
-
-def test_a_blank_keeps_the_background_and_has_no_spot() -> None:
-    rng = np.random.default_rng(3)
-    image = np.where(mask(), rng.poisson(0.5, SHAPE), 0).astype(np.uint16)
-    image[30:33, 40:43] += 200
-    blank = blank_of(image, mask(), rng)
-    assert blank.max() < 10 and not blank[~mask()].any() and blank.dtype == image.dtype
-    # Within five standard deviations of a sum of half a photon a pixel.
-    assert blank.sum() == pytest.approx(0.5 * mask().sum(), abs=5 * np.sqrt(0.5 * mask().sum()))
 
 
 def maps(data: Path, name: str, mixed: int = 0) -> list[tuple[float, float, float]]:
@@ -322,6 +217,36 @@ def test_the_stage_writes_the_same_bytes_twice_and_the_report_reads_them(
         read_saliency(tmp_path / "two")
 
 
+@pytest.mark.parametrize(
+    ("own", "net", "correlation", "words"),
+    [
+        (0.99, 0.99, 0.95, "says nothing of what was learnt: with the weights shuffled it is near"),
+        (0.99, -0.77, 0.92, "Where the map is strong says nothing of what was learnt"),
+        (0.25, -0.10, 0.21, "true spots speak less for a hit"),
+        (0.25, 0.39, 0.20, "no sign of learning"),
+        (None, None, 0.95, "says nothing of what was learnt"),
+        (None, None, 0.20, "is of what this model learnt"),
+        (0.25, None, None, "No map of shuffled weights"),
+    ],
+)
+def test_words_say_whether_a_map_tells_what_was_learnt(
+    own: float | None, net: float | None, correlation: float | None, words: str
+) -> None:
+    frame = {
+        "why": "a",
+        "dataset": "A",
+        "index": 1,
+        "answer": 1.0,
+        "without": 0.0,
+        "spots": {"n": 3, "net": own},
+        "shuffled": {"net": net, "correlation": correlation},
+    }
+    told = {"task": "hit", "target": "hit", "model": "m", "kind": "map", "method": "occlusion",
+            "answer": "a", "reference": "b", "recipe": 3, "frames": [frame]}  # fmt: skip
+    seen = Saliency(Found.parse(told, Path("saliency.json")), pd.DataFrame())
+    assert words in seen.verdict
+
+
 def test_frames_are_chosen_by_certainty_error_and_doubt() -> None:
     said = pd.DataFrame(
         {
@@ -396,16 +321,18 @@ def test_the_report_shows_every_kind(workplace: Path) -> None:
     text = (workplace / "report/index.html").read_text(encoding="utf-8")
     own = text.replace("\u00a0", " ")
     for name in ("hit", "energy", "low"):
-        # Each in the part of its task, below its errors.
+        # Each in the part of its task, below the figures of its answers.
         part = own[own.index(f'<section id="task-{name}"') :]
         part = part[: part.index("</section>")]
-        assert part.index("_errors.png") < part.index(f'id="saliency-{name}"')
+        assert part.index('id="figure-') < part.index(f'id="saliency-{name}"')
         assert f'<img src="figures/{name}_saliency.png"' in own
         assert (workplace / f"report/figures/{name}_saliency.svg").is_file()
         table = pd.read_csv(workplace / f"report/figures/{name}_saliency.csv")
         assert len(table) == {"hit": 30, "energy": 40, "low": 121}[name]
     assert "75.0 % of all change on 2 true spots, 6.2 % of the area" in own
     assert "is 50.0 % of all change, and -25.0 % with the model’s" in own
+    assert "other parts count, and true spots speak less for a hit" in own
+    assert own.count("No map of shuffled weights stands beside it") == 2
     assert "no spot is there" in own and "against 8000 eV" in own
     # Without the stage there is no such part.
     assert main(arguments()) == 0

@@ -1,63 +1,17 @@
 """The live view shows what lies in results, and nothing else."""
 
-import json
-import os
+# Fixtures come by import.
+# ruff: noqa: F401, F811
+
 import re
-import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 from serve_client import Server
-from starlette.responses import PlainTextResponse
-
-from spotmill.serve import address
-
-SECRET = b"the secret of another folder"
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return results, beside them secrets, and links of every kind."""
-    top = tmp_path_factory.mktemp("serve")
-    results = top / "results"
-    for name in ("models/hit", "report/figures", "images/peaks/A", "models/hit/.checkpoints-1"):
-        (results / name).mkdir(parents=True)
-    (top / "secret.txt").write_bytes(SECRET)
-    (top / "results-of-others").mkdir()
-    (top / "results-of-others/secret.txt").write_bytes(SECRET)
-    (top / ".snakemake/log").mkdir(parents=True)
-    (top / ".snakemake/log/secret.txt").write_bytes(SECRET)
-    (results / "models/hit/model.json").write_text(json.dumps({"task": "hit", "epochs": 3}))
-    (results / "models/hit/README.md").write_text("# Model <script>alert(1)</script>\n")
-    (results / "models/hit/.checkpoints-1/last.ckpt").write_bytes(SECRET)
-    (results / ".hidden").write_bytes(SECRET)
-    (results / "report/index.html").write_text("<p>the report</p><script>var a = 1</script>")
-    (results / "report/figures/a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    (results / "report/figures/big.bin").write_bytes(bytes(range(256)) * 4096)
-    (results / "page.html").write_text("<script>alert(1)</script>")
-    (results / "a & b <i>.txt").write_text("odd name")
-    (results / "within.txt").symlink_to("models/hit/README.md")
-    (results / "out.txt").symlink_to(top / "secret.txt")
-    (results / "out").symlink_to(top)
-    (results / "sibling").symlink_to(top / "results-of-others")
-    (results / "to_hidden").symlink_to("models/hit/.checkpoints-1")
-    (results / "loop").symlink_to("loop")
-    (results / "report/out").symlink_to(top)
-    os.mkfifo(results / "pipe")
-    return results
-
-
-@pytest.fixture(scope="module")
-def server(tree: Path) -> Iterator[Server]:
-    with Server(tree) as running:
-        yield running
+from serve_tree import SECRET, server, tree
 
 
 def test_it_listens_on_loopback_alone_and_says_where(server: Server) -> None:
@@ -88,6 +42,56 @@ def test_pages_are_there(server: Server) -> None:
     for name in ("/nothing", "/files/nothing", "/models/none/card", "/other/hit/card", "/frame/x"):
         assert server.get(name).status == 404, name
 
+
+def test_the_page_of_the_report_may_ask_for_its_cost_before_it_is_there(server: Server) -> None:
+    answer = server.get("/report/cost/cost.js")
+    assert answer.status == 200 and answer.body == b""
+    assert answer.getheader("Content-Type") == "text/javascript; charset=utf-8"
+    assert server.get("/report/cost/cost.csv").status == 404
+
+
+def test_a_card_is_set_as_it_reads_and_never_as_html(tmp_path: Path) -> None:
+    folder = tmp_path / "results/cards/A"
+    folder.mkdir(parents=True)
+    (folder / "frames.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "other.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "README.md").write_text(CARD)
+    with Server(tmp_path / "results") as server:
+        page = server.text("/cards/A/card")
+    assert '<p class="lead">Dataset A &lt;b&gt;</p>' in page and "<h2>How much</h2>" in page
+    assert "<td>frames</td><td>60 &lt;img src=x onerror=alert(1)&gt;</td>" in page
+    assert '<th scope="col">files</th><th scope="col">number</th>' in page and "---" not in page
+    assert '<p class="written">Two lines\nof one paragraph, [a](javascript:alert(1)).</p>' in page
+    assert '<pre class="wrap"># no heading\n\n| no table</pre>' in page
+    assert page.count('<img class="paper"') == 2 and 'alt="whole &#34;frames&#34;"' in page
+    assert page.index("other.png of A") < page.index("How much") < page.index('alt="whole')
+    assert page.count("<script") == 0 and "<b>" not in page and "onerror=alert(1)>" not in page
+
+
+CARD = """\
+# Dataset A <b>
+
+## How much
+
+| | |
+|---|---|
+| frames | 60 <img src=x onerror=alert(1)> |
+
+![whole "frames"](frames.png)
+
+| files | number |
+|---|--:|
+| `a.h5` | 1 |
+
+Two lines
+of one paragraph, [a](javascript:alert(1)).
+
+```
+# no heading
+
+| no table
+```
+"""
 
 TRICKS = [
     "/../secret.txt",
@@ -253,73 +257,6 @@ def test_it_holds_after_everything_that_was_asked(server: Server) -> None:
     assert server.process.poll() is None
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_tidily(tree: Path, sign: signal.Signals) -> None:
-    server = Server(tree)
-    assert server.get("/").status == 200
-    # One who keeps its connection open holds nobody up.
-    with socket.create_connection(("127.0.0.1", server.port)) as line:
-        line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        line.recv(100)
-        begun = time.monotonic()
-        assert server.end(sign) == (0, "")
-        assert time.monotonic() - begun < 10
-
-
-def test_who_sends_no_whole_request_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(address, "WHOLE_REQUEST", 1.0)
-    listening = address.listen(address.LOOPBACK, 0)
-    place = listening.getsockname()
-    serving = uvicorn.Server(address.configured(PlainTextResponse("here")))
-    thread = threading.Thread(target=serving.run, args=([listening],))
-    thread.start()
-
-    def ask() -> bytes:
-        with socket.create_connection(place, timeout=30) as line:
-            line.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-            return line.recv(100)
-
-    lines = [socket.create_connection(place, timeout=30) for _ in range(address.MOST_AT_ONCE)]
-    try:
-        for line in lines[:9]:
-            line.sendall(b"GET / HT")
-        # One was answered, and then sends half a request.
-        lines[9].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\nGE")
-        assert ask().startswith(b"HTTP/1.1 503")
-        end = time.monotonic() + 30
-        while not ask().startswith(b"HTTP/1.1 200"):
-            assert time.monotonic() < end
-            time.sleep(0.2)
-        # None of them hears more: they are closed, not only passed over.
-        for line in lines:
-            while line.recv(1000):
-                pass
-    finally:
-        for line in lines:
-            line.close()
-        serving.should_exit = True
-        thread.join(30)
-        listening.close()
-
-
-def test_damaged_files_put_no_page_out(tmp_path: Path) -> None:
-    """A number too long to read, and values of other kinds, in every file that is read."""
-    results = tmp_path / "results"
-    for name in ("models/hit", "evaluation/hit"):
-        (results / name).mkdir(parents=True)
-    long = "9" * 5000
-    (results / "models/hit/model.json").write_text(f'{{"task": "hit", "epochs": {long}}}')
-    (results / "models/hit/history.csv").write_text(f"epoch,train_loss\n0,1\n{long},1\n")
-    (results / "evaluation/hit/evaluation.json").write_text(
-        json.dumps({"task": "hit", "notes": None, "results": 5})
-    )
-    with Server(results) as server:
-        (curve,) = server.changes()["curves"]
-        assert curve["epoch"] == [0]
-        assert "hit" in server.text("/models/hit/card")
-        assert "hit" in server.text("/evaluation/hit/card")
-
-
 def refusal(*words: object) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "spotmill.cli", "serve", *map(str, words)],
@@ -368,60 +305,3 @@ def test_a_key_keeps_others_out(tree: Path) -> None:
         known = cookie.partition(";")[0]
         assert server.get("/files/page.html", Cookie=known).status == 200
         assert server.get("/files/out.txt", Cookie=known).status == 404
-
-
-def test_ten_thousand_shards_are_no_matter(tmp_path: Path) -> None:
-    results = tmp_path / "results"
-    for number in range(10):
-        for kind in ("images/peaks_water_overlay", "benchmarks/overlay"):
-            folder = results / kind / f"{number:02d}"
-            folder.mkdir(parents=True)
-            suffix = ".h5" if kind.startswith("images") else ".tsv"
-            for shard in range(1000):
-                (folder / f"p{shard:05d}{suffix}").touch()
-    with Server(results) as server:
-        assert ">00</a> 1000" in server.text("/")
-        for path in ("/", "/changes.json"):
-            took = []
-            for _ in range(5):
-                begun = time.monotonic()
-                server.text(path)
-                took.append(time.monotonic() - begun)
-            assert min(took) < 0.2, took
-        told = server.text("/files/images/peaks_water_overlay/00/")
-        assert told.count("<tr>") == 1001
-
-
-def test_a_growing_history_grows_on_the_page(tmp_path: Path) -> None:
-    folder = tmp_path / "results/models/hit/.checkpoints-abc"
-    folder.mkdir(parents=True)
-    rows = ["epoch,train_loss,validation_loss,validation_accuracy,learning_rate"]
-
-    def write(count: int, place: Path) -> None:
-        more = [f"{epoch},{1 / (epoch + 1)},{2 / (epoch + 1)},0.5,0.01" for epoch in range(count)]
-        part = place.with_name(".part")
-        part.write_text("\n".join(rows + more) + "\n")
-        part.replace(place)
-
-    write(1, folder / "history.csv")
-    with Server(tmp_path / "results") as server:
-        (curve,) = server.changes()["curves"]
-        assert curve["task"] == "hit" and curve["goes_on"] and curve["epoch"] == [0]
-        etag = server.get("/changes.json").getheader("ETag") or ""
-        for count in (2, 5):
-            write(count, folder / "history.csv")
-            told = server.until(lambda told, n=count: len(told["curves"][0]["epoch"]) == n)
-            assert told["curves"][0]["validation"][-1] == pytest.approx(2 / count)
-        assert server.get("/changes.json", If_None_Match=etag).status == 200
-        write(6, tmp_path / "results/models/hit/history.csv")
-        (folder / "history.csv").unlink()
-        told = server.until(lambda told: not told["curves"][0]["goes_on"])
-        assert len(told["curves"][0]["epoch"]) == 6 and ">trained<" in told["parts"]["training"]
-        # Half a row, numbers that are none, another file altogether: nobody is put out.
-        history = tmp_path / "results/models/hit/history.csv"
-        history.write_text("\n".join([*rows, "0,nan,1e999,0.5", "1,0.5", "x,y", "2,"]))
-        told = server.until(lambda told: told["curves"] and len(told["curves"][0]["epoch"]) == 3)
-        assert told["curves"][0]["train"] == [None, 0.5, None]
-        history.write_bytes(b"\x00\xff\x80 no table")
-        server.until(lambda told: not told["curves"])
-        assert server.get("/").status == 200

@@ -82,6 +82,11 @@ def open_page(
     return opened
 
 
+def unfold(page: Page) -> None:
+    """Open all sections of a report."""
+    page.eval_on_selector_all("details.fold", "all => all.forEach((one) => one.open = true)")
+
+
 def none_of(bad: list[str]) -> None:
     """Fail where there is a fault, and say them all."""
     assert not bad, "\n".join(["", *bad])

@@ -16,6 +16,12 @@ from browser.pages import SCHEMES, WIDTHS, none_of
 pytestmark = pytest.mark.browser
 
 
+# Open what an element is folded up in.
+OPEN = """(one) => {
+    for (let at = one; at; at = at.parentElement) if (at.matches("details")) at.open = true;
+}"""
+
+
 @pytest.fixture
 def page(visit, report):
     """Return the report, opened."""
@@ -32,7 +38,7 @@ def names(page) -> list[str]:
 def draw(page, name: str) -> Any:
     """Scroll to a figure and wait until its chart is drawn."""
     figure = page.locator(f"#figure-{name}")
-    figure.evaluate("one => { const part = one.closest('details'); if (part) part.open = true; }")
+    figure.evaluate(OPEN)
     figure.scroll_into_view_if_needed()
     page.locator(f"#figure-{name} .chart.ready").wait_for()
     return page.locator(f"#figure-{name} .chart")
@@ -184,7 +190,7 @@ def test_names_of_the_worst_frames_open_them(page) -> None:
     links.first.wait_for(state="attached")
     for number in (0, links.count() - 1):
         link = links.nth(number)
-        link.evaluate("one => one.closest('details')?.setAttribute('open', '')")
+        link.evaluate(OPEN)
         wanted = link.evaluate(
             "one => [one.parentElement.dataset.frame, one.parentElement.dataset.index]"
         )

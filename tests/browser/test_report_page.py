@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page
 
-from browser.pages import LIMIT, SCHEMES, WIDTHS, Opened, dead_links, none_of
+from browser.pages import LIMIT, SCHEMES, WIDTHS, Opened, dead_links, none_of, unfold
 
 pytestmark = pytest.mark.browser
 
@@ -36,7 +36,8 @@ def test_it_opens_without_a_word_and_asks_for_nothing_outside(visit, index, sche
 
 
 def scroll_through(page: Page) -> None:
-    """Bring every part of a page into view once, so that all that waits for it loads."""
+    """Bring every part of a page into view once, unfolded, so that all that waits for it loads."""
+    unfold(page)
     page.evaluate(
         """async () => {
             for (let y = 0; y < document.body.scrollHeight; y += innerHeight) {
@@ -90,7 +91,10 @@ def test_every_control_has_a_name(visit, index) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_texts_stand_out_from_their_ground(visit, index, scheme) -> None:
-    none_of(visit(index, scheme=scheme).run("contrast"))
+    opened = visit(index, scheme=scheme)
+    none_of(opened.run("contrast"))
+    unfold(opened.page)
+    none_of(opened.run("contrast"))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -100,8 +104,11 @@ def test_nothing_sticks_out_sideways(visit, index, width) -> None:
     none_of(opened.run("overflow"))
 
 
-def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit, index) -> None:
+@pytest.mark.parametrize("folded", [True, False])
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(visit, index, folded) -> None:
     opened = visit(index)
+    if not folded:
+        unfold(opened.page)
     wanted = opened.run("reachable")
     seen: dict[int, str] = {}
     bad, last = [], -1
@@ -132,7 +139,52 @@ def test_it_prints_with_every_heading(visit, index, tmp_path) -> None:
     printed = plain_text(" ".join(page.extract_text() for page in pages))
     none_of([one for one in headings if plain_text(one) not in printed])
     pictures = sum(len(page.images) for page in pages)
-    assert pictures >= len(opened.run("figures"))
+    assert pictures >= opened.page.locator("figure[id]").count()
+    # Of every task what is folded up on the screen.
+    terms = opened.page.eval_on_selector_all(
+        ".fold li strong, .fold dt", "all => all.map((one) => one.textContent)"
+    )
+    assert len(terms) > 20
+    none_of([one for one in terms if plain_text(one) not in printed])
+
+
+def test_it_opens_short_and_every_verdict_is_in_sight(visit, index) -> None:
+    page = visit(index).page
+    height = page.evaluate("document.body.scrollHeight")
+    for section in page.locator("[id^=task-]").all():
+        assert section.locator(".mark").first.is_visible()
+        assert not section.locator("table").first.is_visible()
+    button = page.get_by_role("button", name="Open all")
+    button.click()
+    assert page.evaluate("document.body.scrollHeight") > 2 * height
+    assert all(table.is_visible() for table in page.locator("[id^=task-] table.results").all())
+    page.get_by_role("button", name="Fold all").click()
+    assert page.evaluate("document.body.scrollHeight") == pytest.approx(height, rel=0.2)
+    assert button.is_visible()
+
+
+def test_links_and_keys_open_what_is_folded_up(visit, index) -> None:
+    page = visit(index).page
+    fold = page.locator("#task-peaks > details.fold")
+    page.locator("nav.contents a[href='#task-peaks']").click()
+    assert fold.evaluate("one => one.open")
+    assert page.locator("#task-peaks table").first.is_visible()
+    assert abs(page.locator("#task-peaks").bounding_box()["y"]) < 300
+    fold.locator("> summary").press("Enter")
+    assert not fold.evaluate("one => one.open")
+    # The same link again, though the address does not change.
+    page.locator("nav.contents a[href='#task-peaks']").click()
+    assert fold.evaluate("one => one.open")
+    page.evaluate("location.hash = '#figure-hit_spots'")
+    page.locator("#figure-hit_spots img").wait_for()
+    assert page.locator("#task-hit > details.fold").evaluate("one => one.open")
+
+
+def test_an_address_with_a_place_opens_it(visit, index) -> None:
+    page = visit(f"{index.as_uri()}#figure-peaks_confusion").page
+    figure = page.locator("#figure-peaks_confusion")
+    figure.wait_for()
+    assert -100 < figure.bounding_box()["y"] < 900
 
 
 def plain_text(text: str) -> str:
@@ -150,7 +202,7 @@ def test_without_scripts_the_pictures_and_tables_are_there(visit, index) -> None
         count = plain.page.locator(part).count()
         assert count == with_scripts.page.locator(part).count() > 0
     # What is folded up opens without scripts.
-    plain.page.eval_on_selector_all("details.more", "all => all.forEach((one) => one.open = true)")
+    plain.page.eval_on_selector_all("details", "all => all.forEach((one) => one.open = true)")
     scroll = "all => all.forEach((one) => one.loading = 'eager')"
     plain.page.eval_on_selector_all("img", scroll)
     for figure in plain.page.locator("main figure[id]").all():

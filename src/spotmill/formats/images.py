@@ -123,7 +123,9 @@ def open_file(
 
 
 def sources(
-    path: str | Path, refused: Callable[[SpotmillError], None] | None = None
+    path: str | Path,
+    refused: Callable[[SpotmillError], None] | None = None,
+    passed_over: Callable[[Path], None] | None = None,
 ) -> Iterator[Source]:
     """Yield the files behind a file, a folder or a list, in order.
 
@@ -134,6 +136,8 @@ def sources(
     ----------
     refused
         Told of every bad line of a list, in place of an error; the other lines are read.
+    passed_over
+        Told of what a folder holds that is not hidden and whose name is no image's.
 
     Raises
     ------
@@ -143,7 +147,7 @@ def sources(
     path = Path(path)
     # What lies in a locked folder cannot even be looked at.
     if os.path.isdir(path):  # noqa: PTH112
-        yield from _folder(path)
+        yield from _folder(path, passed_over)
     elif path.suffix == LIST_SUFFIX:
         yield from _list(path, refused)
     elif os.path.isfile(path):  # noqa: PTH113
@@ -171,16 +175,22 @@ def is_product(path: Path) -> bool:
         return False
 
 
-def _folder(path: Path) -> Iterator[Source]:
+def _folder(path: Path, passed_over: Callable[[Path], None] | None = None) -> Iterator[Source]:
     try:
         entries = sorted(path.iterdir())
     except OSError as error:
         raise SpotmillError(f"{path}: cannot be listed ({error.strerror})") from error
+    entries = [entry for entry in entries if not entry.name.startswith(".")]
     files = [
         entry
         for entry in entries
-        if not entry.name.startswith(".") and _is_image_name(entry) and os.path.isfile(entry)  # noqa: PTH113
+        if _is_image_name(entry) and os.path.isfile(entry)  # noqa: PTH113
     ]
+    if passed_over is not None:
+        images = set(files)
+        for entry in entries:
+            if entry not in images:
+                passed_over(entry)
     files = [file for file in files if not is_product(file)]
     linked: set[Path] = set()
     for file in files:

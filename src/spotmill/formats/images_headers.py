@@ -120,7 +120,7 @@ def _dtrek(header: Mapping[str, Any]) -> FrameMetadata:
         clen=_scaled(_number(header, "DISTANCE"), 1e-3),
         pixel_size=(side, side) if side else None,
         beam_centre=(centre[0] * 1e-3 / side, centre[1] * 1e-3 / side) if centre and side else None,
-        saturation=_number(header, "CCD_IMAGE_SATURATION"),
+        saturation=_number(header, "CCD_IMAGE_SATURATION", "SATURATED_VALUE"),
     )
 
 

@@ -20,11 +20,11 @@ from spotmill.learning.models.patch_counter import CandidateEncoder
 from spotmill.learning.models.peak_net import Network as PeakNet
 from spotmill.learning.models.profile_likelihood import Network as ProfileLikelihood
 from spotmill.learning.models.radial_profile import Network as RadialProfile
+from spotmill.learning.networks import build_network, probabilities
 from spotmill.learning.peak_calibration import PeakCalibration, stored_peak_calibration
 from spotmill.learning.profiles import radial_profile
 from spotmill.learning.registry import MODELS, model_module
 from spotmill.learning.store import CARD, load_card, load_network
-from spotmill.learning.training import build_network, probabilities
 from spotmill.physics.geometry import Detector
 from spotmill.physics.peak_finding import Peaks
 from spotmill.tasks import Task

@@ -8,7 +8,7 @@ pixels (or a profile) themselves.
 import copy
 import heapq
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from torch import Tensor, nn
 ACROSS, SPLIT, MOST_ASKED = 8, 8, 120
 # Pixels by which a spot reaches beyond its place.
 REACH = 2.0
+
+
+# First ss and fs, and edge.
+Square = tuple[int, int, int]
 
 
 class Part(NamedTuple):
@@ -43,7 +47,8 @@ def integrated_gradients(
     Sundararajan, Taly & Yan, ICML 2017; mean over the references (Erion et al., Nature Mach.
     Intell. 3, 620, 2021). The sum is the difference of the answers, up to the rule of midpoints:
     exactly so where the answer is linear. Steps are closer together near the reference, where
-    networks that normalise what they read change most.
+    networks that normalise what they read change most. References that are draws of one background
+    share the steps: they differ by noise, so together they are as good as many more.
 
     Parameters
     ----------
@@ -51,27 +56,40 @@ def integrated_gradients(
         From inputs [n, ...] to numbers [n].
     inputs, references
         [1, ...] each.
+    steps
+        From each reference.
     at_once
         Steps that the network is shown together.
     """
     total = torch.zeros(inputs.shape[1:], dtype=torch.float64)
-    middle = (torch.arange(steps, dtype=torch.float64) + 0.5) / steps
-    for reference in references:
-        way = inputs - reference
-        for part in middle.split(at_once):
-            shape = (-1, *[1] * (inputs.ndim - 1))
-            share, weight = (part**2).view(shape), (2 * part / steps).view(shape)
-            place = (reference + share.to(way.dtype) * way).requires_grad_()
+    for number, reference in enumerate(references):
+        slopes = torch.zeros_like(inputs[0])
+        # Steps from one reference lie between those from the others.
+        first = (number + 0.5) / len(references)
+        middle = (torch.arange(steps, dtype=torch.float64) + first) / steps
+        weights = middle / middle.sum()
+        for part, own in zip(middle.split(at_once), weights.split(at_once), strict=True):
+            share = (part**2).view(-1, *[1] * (inputs.ndim - 1)).to(inputs.dtype)
+            place = torch.lerp(reference, inputs, share).requires_grad_()
             (slope,) = torch.autograd.grad(answer(place).sum(), place)
-            total += (slope * way * weight.to(way.dtype)).sum(0).to(torch.float64)
+            for one, weight in zip(slope, own.tolist(), strict=True):
+                slopes.add_(one, alpha=weight)
+        total += ((inputs - reference)[0] * slopes).to(torch.float64)
     return np.asarray((total / len(references)).numpy())
 
 
+def as_it_is(frame: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return a frame for answers that are of its pixels."""
+    return frame
+
+
 def occlusion(
-    answer: Callable[[NDArray[np.integer]], float],
+    answer: Callable[[Any], float],
     image: NDArray[np.integer],
     other: NDArray[np.integer],
     most: int = MOST_ASKED,
+    read: Callable[[NDArray[np.integer]], Any] = as_it_is,
+    known: dict[Square, Any] | None = None,
 ) -> list[Part]:
     """Return parts that tile a frame, each with the answer as it is less that without the part.
 
@@ -81,13 +99,18 @@ def occlusion(
     Parameters
     ----------
     answer
-        Of a frame [ss, fs].
+        Of what is read of a frame.
     other
         [ss, fs] what stands in place of a part.
+    read
+        Reads a frame [ss, fs], whose numbers change afterwards.
+    known
+        What was read without each part, for other answers to the same; None keeps nothing.
     """
     first = 1 << max(int(max(image.shape) / ACROSS).bit_length() - 1, 2)
     least = max(first // SPLIT, 4)
-    whole = answer(image)
+    whole = answer(read(image))
+    shown = image.copy()
     asked = 0
 
     def ask(ss: int, fs: int, edge: int) -> Part:
@@ -96,9 +119,15 @@ def occlusion(
         if np.array_equal(image[own], other[own]):
             return Part(ss, fs, edge, 0.0)
         asked += 1
-        changed = image.copy()
-        changed[own] = other[own]
-        return Part(ss, fs, edge, whole - answer(changed))
+        if known is not None and (ss, fs, edge) in known:
+            return Part(ss, fs, edge, whole - answer(known[ss, fs, edge]))
+        shown[own] = other[own]
+        without = read(shown)
+        told = answer(without)
+        shown[own] = image[own]
+        if known is not None:
+            known[ss, fs, edge] = without
+        return Part(ss, fs, edge, whole - told)
 
     rows, columns = (range(0, side, first) for side in image.shape)
     waiting = [(0.0, part) for part in (ask(ss, fs, first) for ss in rows for fs in columns)]

@@ -118,6 +118,7 @@ class Bench:
             return self._train(task)
 
     def _train(self, task: Task) -> Outcome:
+        from spotmill.learning.candidate_truth import candidate_truth
         from spotmill.learning.regression import fit_values
         from spotmill.learning.training import fit
         from spotmill.learning.values import Quantity, family_of, values_of
@@ -150,6 +151,9 @@ class Bench:
                 setup.condition,
                 dimensions,
                 self._source,
+                candidates=candidate_truth(
+                    task, replace(setup, dimensions=dimensions), encoded, self._source
+                ),
             )
         value = trained.history[trained.best_epoch]["validation_loss"]
         return Outcome(value, trained.best_epoch, len(trained.history))

@@ -21,13 +21,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
-from scipy.optimize import minimize
 from scipy.special import expit, log_softmax, softmax
 
 from spotmill.errors import SpotmillError
 from spotmill.learning.frames import Frames
 from spotmill.learning.metrics import choose_threshold
-from spotmill.model import Model, first_problem
+from spotmill.model import Model
+from spotmill.problems import first_problem
 
 # Share of the blanks (frames without a crystal) that the second threshold lets through.
 ALARM_RATE = 0.01
@@ -87,7 +87,10 @@ class Calibration(Model):
 
 
 def calibrate(
-    predicted: Callable[[NDArray[np.int64]], NDArray[np.float64]], frames: Frames, target: str
+    predicted: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    frames: Frames,
+    target: str,
+    threshold: float | None = None,
 ) -> Calibration:
     """Fit the calibration of a trained network on the validation frames.
 
@@ -97,6 +100,8 @@ def calibrate(
         From rows of frames to the network's probabilities [n, classes].
     target
         Of the task; only hits have thresholds.
+    threshold
+        Of hits; None takes that of best balanced accuracy.
     """
     rows = frames.rows("validation")
     probability, truth = predicted(rows), frames.truth[rows]
@@ -112,9 +117,11 @@ def calibrate(
     if target != "hit":
         return found
     score = found.apply(probability)[:, 1]
+    if threshold is None:
+        threshold = choose_threshold(score, truth, preferred=0.5)
     return found.model_copy(
         update={
-            "threshold": choose_threshold(score, truth, preferred=0.5),
+            "threshold": threshold,
             "alarm": choose_alarm(score, frames.blank[rows], ALARM_RATE),
         }
     )
@@ -191,6 +198,9 @@ def descend(loss: Callable[..., Any], size: int) -> NDArray[np.float64]:
     bounds = [(np.log(FLATTEST), np.log(STEEPEST)), (None, None)][:size]
     # To many digits, so that two versions of the solver agree on all that matter.
     options = {"ftol": 1e-14, "gtol": 1e-8, "maxiter": 500}
+    # Slow to import, and those who apply a calibration fit none.
+    from scipy.optimize import minimize
+
     found = minimize(
         loss, np.zeros(size), jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )

@@ -1,7 +1,5 @@
 """During training: history, learning rate, checkpoint and progress; all survive a resume."""
 
-import csv
-import io
 import logging
 import math
 import sys
@@ -23,8 +21,9 @@ from tqdm import tqdm
 from spotmill import tasks
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
+from spotmill.learning.history import HISTORY, history_text
 
-CHECKPOINT, HISTORY = "last.ckpt", "history.csv"
+CHECKPOINT = "last.ckpt"
 QUICK = 0.5  # s that a checkpoint may take after every epoch
 FIGURES = ("train_loss", "validation_loss", "validation_accuracy", "validation_rmse")
 
@@ -50,15 +49,6 @@ def tell(row: dict[str, float]) -> None:
     watch = WATCH.get()
     if watch is not None:
         watch(row)
-
-
-def history_text(rows: list[dict[str, float]]) -> str:
-    """Return the history of a training as CSV, one row an epoch."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 class Record(Callback):

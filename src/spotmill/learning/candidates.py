@@ -15,6 +15,9 @@ CROWDED = 0.5
 MOST_PHOTONS = 2**27
 # Pixels of a row that are looked at together for a maximum.
 TOGETHER = 32
+# In crowded blocks maxima that stand out by less, standard deviations, are passed over unless too
+# few others are found: there every ninth pixel is one.
+WORTH_IT = 3.0
 
 
 class Candidates(NamedTuple):
@@ -63,11 +66,17 @@ def candidates_of(frame: Marked, count: int) -> Candidates:
     The deviance is the signed root of the likelihood ratio of a Poisson count n to its mean
     m, sqrt(2 (n log(n/m) - n + m)) (Li & Ma, ApJ 272, 317, 1983, for a known background).
     """
-    ss, fs, near, near_live = _maxima(frame.photons)
-    level = means_of(frame)[ss // frame.block, fs // frame.block]
-    mean = level * near_live
-    likelihood = near * np.log(near / mean) - (near - mean)
-    deviance = np.sign(near - mean) * np.sqrt(2 * np.maximum(likelihood, 0))
+    blocks = means_of(frame)
+    cuts = _cuts(frame, blocks)
+    while True:
+        ss, fs, near, near_live = _maxima(frame.photons, cuts, frame.block)
+        level = blocks[ss // frame.block, fs // frame.block]
+        mean = level * near_live
+        likelihood = near * np.log(near / mean) - (near - mean)
+        deviance = np.sign(near - mean) * np.sqrt(2 * np.maximum(likelihood, 0))
+        if not cuts.any() or (deviance >= WORTH_IT).sum() >= count:
+            break
+        cuts[:] = 0
     best = first_of(deviance, count)
     ss, fs = ss[best], fs[best]
     peak, wide, wide_live = _around(frame.photons, ss, fs)
@@ -115,13 +124,24 @@ def means_of(frame: Marked) -> NDArray[np.float64]:
     return np.where(crowded, frame.levels, means) if crowded.any() else means
 
 
+def _cuts(frame: Marked, blocks: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return the least 3 x 3 sum of live pixels in each crowded block that is worth it; else 0.
+
+    A count n stands out of a mean m by no more than (n - m) / sqrt(m) standard deviations.
+    """
+    mean = 9 * blocks
+    least = np.minimum(mean + WORTH_IT * np.sqrt(mean), MOST_PHOTONS)
+    return np.where(frame.lit > CROWDED * frame.live, least, 0).astype(np.int32)
+
+
 @njit(cache=True, nogil=True)
-def _maxima(photons: Any) -> Any:
+def _maxima(photons: Any, cuts: Any, block: int) -> Any:
     """Return ss, fs, photons and live pixels of 3 x 3 of each local maximum.
 
     A maximum has the largest 3 x 3 sum (then the largest count, then the first place)
     within one pixel of it; a single photon with none beside it is left out. Sums of three rows
-    are kept, around the one that is looked at.
+    are kept, around the one that is looked at. `cuts` are the least sums in each block, of maxima
+    among live pixels alone.
     """
     n_ss, n_fs = photons.shape
     found = np.empty((4096, 4), np.int64)
@@ -129,9 +149,16 @@ def _maxima(photons: Any) -> Any:
     near = np.zeros((3, n_fs + 2), np.int32)
     column = np.zeros(n_fs + 2, np.int32)
     top = np.zeros(n_fs, np.uint8)
+    is_cut = cuts.any()
+    # Of three rows which stretches have a dead pixel, or lie beyond the edge.
+    holes = np.ones((3, (n_fs + TOGETHER - 1) // TOGETHER + 2), np.bool_)
     _near(photons, 0, column, near[0])
+    if is_cut:
+        _holes(photons, 0, holes[0])
     for ss in range(n_ss):
         _near(photons, ss + 1, column, near[(ss + 1) % 3])
+        if is_cut:
+            _holes(photons, ss + 1, holes[(ss + 1) % 3])
         _tops(near[(ss - 1) % 3], near[ss % 3], near[(ss + 1) % 3], top)
         if count + n_fs > len(found):
             longer = np.empty((2 * len(found) + n_fs, 4), np.int64)
@@ -139,6 +166,14 @@ def _maxima(photons: Any) -> Any:
             found = longer
         for first in range(0, n_fs, TOGETHER):
             part = top[first : first + TOGETHER]
+            if is_cut:
+                last = first + len(part) - 1
+                least = cuts[ss // block, first // block : last // block + 1].min()
+                number = first // TOGETHER
+                if least > 0 and not holes[:, number : number + 3].any():
+                    sums = near[ss % 3, first + 1 : last + 2]
+                    for k in range(len(part)):
+                        part[k] &= np.uint8(sums[k] >= least)
             tops = np.uint8(0)
             for k in range(len(part)):
                 tops |= part[k]
@@ -150,6 +185,21 @@ def _maxima(photons: Any) -> Any:
                     found[count, 2], found[count, 3] = _sum(photons, ss, fs, 1)
                     count += 1
     return found[:count, 0], found[:count, 1], found[:count, 2], found[:count, 3]
+
+
+@njit(cache=True, nogil=True)
+def _holes(photons: Any, ss: int, out: Any) -> None:
+    """Mark the stretches of a row that have a dead pixel; all of them beyond the edge."""
+    out[:] = True
+    if ss >= photons.shape[0]:
+        return
+    own = photons[ss]
+    for number in range(len(out) - 2):
+        part = own[number * TOGETHER : (number + 1) * TOGETHER]
+        least = np.int32(0)
+        for k in range(len(part)):
+            least = min(least, part[k])
+        out[number + 1] = least < 0
 
 
 @njit(cache=True, nogil=True)

@@ -175,6 +175,10 @@ class EncodedFrames(Dataset[tuple[Tensor, Tensor]]):
         self.expect(rows.tolist())
         return self._encoder.batch([self._encoded(row) for row in track(rows.tolist(), "reading")])
 
+    def compact(self, row: int) -> Encoded:
+        """Return the compact form of a frame."""
+        return self._encoded(row)
+
     def forget(self) -> None:
         """Give the memory of the encoded frames back."""
         self._kept.clear()

@@ -7,10 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from torchmetrics.functional.classification import multiclass_confusion_matrix
-
-from spotmill.learning.curves import curves
 
 LEVEL = 0.95
 # Frames are counted by their true spots from these numbers on, each up to the next.
@@ -24,6 +20,9 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> list[float]:
     """
     if n == 0:
         return [0.0, 1.0]
+    # Slow to import, and those who apply a model ask for no interval.
+    from scipy.stats import binomtest
+
     interval = binomtest(correct, n).proportion_ci(confidence_level=level, method="wilson")
     return [float(interval.low), float(interval.high)]
 
@@ -37,6 +36,9 @@ def confusion_matrix(
     truth: NDArray[np.int64], said: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
     """Return counts [truth, said]."""
+    # Slow to import, and those who apply a model count nothing.
+    from torchmetrics.functional.classification import multiclass_confusion_matrix
+
     matrix = multiclass_confusion_matrix(
         torch.from_numpy(said), torch.from_numpy(truth), num_classes=classes
     )
@@ -97,6 +99,8 @@ def summary(
         "per_spots": per_spots(right, n_spots),
     }
     if outcome.score is not None:
+        from spotmill.learning.curves import curves
+
         result |= recalled(right, truth)
         result["threshold"] = outcome.threshold
         result |= curves(outcome.score, truth)

@@ -133,7 +133,7 @@ def expected(
     network: nn.Module, encoded: Tensor, kind: str, calibration: Calibration | None
 ) -> dict[str, NDArray[Any]]:
     """Return what the program says of encoded frames, by name of the answer."""
-    from spotmill.learning.training import probabilities
+    from spotmill.learning.networks import probabilities
 
     said = network(encoded)
     if kind == "values":

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spotmill.learning.calibration import Calibration
 from spotmill.learning.encoders import Encoder, WholeFrame
 from spotmill.learning.models.radial_profile import ProfileEncoder
-from spotmill.learning.training import probabilities
+from spotmill.learning.networks import probabilities
 
 
 class SummedFrames(nn.Module):

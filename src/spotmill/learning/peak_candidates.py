@@ -215,6 +215,8 @@ def _maxima(photons: Any, blocks: Any, cuts: Any, block: int) -> Any:
                 if near < LEAST_PHOTONS:
                     continue
                 level = _level(blocks, ss, fs, block)
+                if pixels == 9 and _is_noise(photons, ss, fs, near, level):
+                    continue
                 own, wide, four = deviance(photons[ss, fs], level), 0.0, 0.0
                 wide = deviance(near, level * pixels)
                 for a in range(ss - 1, ss + 1):
@@ -230,13 +232,36 @@ def _maxima(photons: Any, blocks: Any, cuts: Any, block: int) -> Any:
 
 @njit(cache=True, nogil=True)
 def _tops(above: Any, own: Any, below: Any, cut: Any, top: Any) -> None:
-    """Mark the pixels of a row with a sum above the cut and as large as the four beside it."""
+    """Mark the pixels of a row with a sum above the cut and as large as the eight beside it."""
     top[:] = 0
     left, right, inner, low = own[:-2], own[2:], own[1:-1], cut[1:-1]
     up, down, out = above[1:-1], below[1:-1], top[1:-1]
+    up_left, up_right, down_left, down_right = above[:-2], above[2:], below[:-2], below[2:]
     for k in range(len(out)):
         beside = max(max(left[k], right[k]), max(max(up[k], down[k]), low[k]))
-        out[k] = inner[k] >= beside
+        across = max(max(up_left[k], up_right[k]), max(down_left[k], down_right[k]))
+        out[k] = inner[k] >= max(beside, across)
+
+
+@njit(cache=True, nogil=True)
+def _is_noise(photons: Any, ss: int, fs: int, near: int, level: float) -> bool:
+    """Return whether no deviance of a place, all live, can reach the least one.
+
+    A count n stands out of a mean m by no more than (n - m) / sqrt(m) standard deviations: no
+    logarithm is needed for most places. Rounding is allowed for.
+    """
+    limit = 0.999 * LEAST_DEVIANCE * LEAST_DEVIANCE
+    some = 0
+    for a in range(ss - 1, ss + 1):
+        for b in range(fs - 1, fs + 1):
+            total = photons[a, b] + photons[a, b + 1] + photons[a + 1, b] + photons[a + 1, b + 1]
+            some = max(some, total)
+    own, four, wide = photons[ss, fs] - level, some - 4 * level, near - 9 * level
+    return bool(
+        (own <= 0 or own * own < limit * level)
+        and (four <= 0 or four * four < limit * 4 * level)
+        and (wide <= 0 or wide * wide < limit * 9 * level)
+    )
 
 
 @njit(cache=True, nogil=True)

@@ -11,9 +11,9 @@ from torch import Tensor
 from spotmill.errors import SpotmillError
 from spotmill.learning.batches import Batches, InOrder, Samples, ShuffledOn
 from spotmill.learning.learner import Learner, Part
+from spotmill.learning.networks import build_network
 from spotmill.learning.peaks import PeakSetup
 from spotmill.learning.trainer import ALONE, Machine, Trained, train
-from spotmill.learning.training import build_network
 from spotmill.physics.photons import stream
 
 

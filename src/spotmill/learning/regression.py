@@ -13,8 +13,8 @@ from spotmill.learning.encoders import EncodedFrames
 from spotmill.learning.learner import Learner, Part
 from spotmill.learning.models.dimensions import Dimensions
 from spotmill.learning.models.profile_likelihood import Network
+from spotmill.learning.networks import build_network
 from spotmill.learning.trainer import ALONE, Machine, Trained, train
-from spotmill.learning.training import build_network
 from spotmill.physics.profile_family import ProfileFamily
 from spotmill.tasks import Task
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.functional.classification import binary_calibration_error
 
 from spotmill.learning.calibration import Calibration
 from spotmill.learning.metrics import LEVEL, wilson
@@ -78,6 +77,9 @@ def reliability(
     said, true : [n] probability, and 1 where it came true
     group : [n] rows that are drawn together by the bootstrap; None draws each by itself
     """
+    # Slow to import, and those who apply a calibration ask for no error.
+    from torchmetrics.functional.classification import binary_calibration_error
+
     # A probability of exactly 1 belongs to the last bin.
     said = np.clip(said, 0.0, np.nextafter(1.0, 0.0))
     error = float(

@@ -1,5 +1,6 @@
 """Where a model looked that tells photon energy or camera length: which rings say so."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from spotmill.learning.registry import MODELS
 from spotmill.learning.saliency import Explained, record_of, row_of
 from spotmill.learning.saliency_frames import choose
 from spotmill.learning.setup import Setup
-from spotmill.learning.values import Quantity
 
 # Steps between frame and mean, of pixels and of profiles: the likelihood of a profile changes
 # steeply, and costs little.
@@ -24,6 +24,9 @@ STEPS, PROFILE_STEPS, AT_ONCE = 10, 4096, 512
 MEAN_OF = 30
 # Rings where a model reads pixels; a model of profiles has its own.
 RINGS = 96
+# From the row of a frame, what the network reads of it and of its reference, and the change, to
+# the columns of the rings.
+ByRing = Callable[[Setup, int, Tensor, Tensor, NDArray[np.float64]], dict[str, NDArray[np.float64]]]
 
 
 def explain_rings(setup: Setup, network: nn.Module, predicted: pd.DataFrame) -> Explained:
@@ -40,19 +43,23 @@ def explain_rings(setup: Setup, network: nn.Module, predicted: pd.DataFrame) -> 
     explained = Explained(
         "rings",
         "integrated gradients",
-        f"{name}, {Quantity(setup.task.target).unit}" if values else f"lead of the {name} said",
+        f"{name}, {unit_of(setup.task.target)}" if values else f"lead of the {name} said",
         "the mean of the validation frames"
         if values
         else "the mean of the validation frames of the next class, else alike",
     )
     steps = (STEPS, 1) if whole else (PROFILE_STEPS, AT_ONCE)
+    by_ring: ByRing = _by_radius(setup) if whole else _by_bin
+    means: dict[bytes, Tensor] = {}
     for why, said in choose(setup.task, predicted, None):
         row = row_of(setup.frames, said)
         inputs = encoded(setup, row)
         with torch.no_grad():
             first, second = (0, 0) if values else said_and_next(network(inputs)[0])
         like = setup.frames.rows("validation") if values else _alike(setup, row, second)
-        mean = mean_inputs(setup, like)
+        mean = means.get(like.tobytes())
+        if mean is None:
+            mean = means[like.tobytes()] = mean_inputs(setup, like)
         reference = mean if whole else at_pixels(mean, inputs)
 
         def answer(shown: Tensor, first: int = first, second: int = second) -> Tensor:
@@ -67,9 +74,16 @@ def explain_rings(setup: Setup, network: nn.Module, predicted: pd.DataFrame) -> 
         if not values:
             record["next"] = setup.frames.classes[second]
         explained.frames.append(record)
-        by_ring = _by_radius if whole else _by_bin
         explained.add(**by_ring(setup, row, inputs, reference, change))
     return explained
+
+
+def unit_of(target: str) -> str:
+    """Return the unit of a value that is told."""
+    # Slow to import, and tasks of classes need none of it.
+    from spotmill.learning.values import Quantity
+
+    return Quantity(target).unit
 
 
 def encoded(setup: Setup, row: int) -> Tensor:
@@ -144,33 +158,63 @@ def _by_bin(
     return _columns(setup, row, radius, pixels, photons, expected, change.sum(0))
 
 
-def _by_radius(
-    setup: Setup, row: int, inputs: Tensor, reference: Tensor, change: NDArray[np.float64]
-) -> dict[str, NDArray[np.float64]]:
-    """Return the columns of a network that reads pixels, or blocks of them: sums over rings."""
-    scale = -(-setup.view.shape[0] // change.shape[-2])
-    middles = tuple(
-        np.minimum(np.arange(size) * scale + scale // 2, side - 1)
-        for size, side in zip(change.shape[-2:], setup.view.shape, strict=True)
-    )
+def _by_radius(setup: Setup) -> ByRing:
+    """Return what gives the columns of a network that reads pixels, or blocks of them.
+
+    A block lies in several rings: what it holds is shared out among its pixels.
+    """
     radius = setup.view.radius
-    bins = radial_bins(radius, RINGS)[np.ix_(*middles)].ravel()
-    live = setup.images.read(row)[1][np.ix_(*middles)].ravel() & (bins >= 0)
+    # One more for what lies on no panel.
+    ring = (radial_bins(radius, RINGS) + 1).astype(np.intp)
+    middle = (np.arange(RINGS) + 0.5) * float(np.nanmax(radius)) / RINGS
 
-    def sums(values: Any) -> NDArray[np.float64]:
-        flat = np.asarray(values, dtype=np.float64).ravel()
-        counted = np.bincount(np.maximum(bins, 0), np.where(bins >= 0, flat, 0.0), RINGS)
-        return counted.astype(np.float64)
+    def columns(
+        setup: Setup, row: int, inputs: Tensor, reference: Tensor, change: NDArray[np.float64]
+    ) -> dict[str, NDArray[np.float64]]:
+        live = setup.images.read(row)[1]
 
-    largest = float(np.nanmax(radius))
-    return _columns(
-        setup,
-        row,
-        (np.arange(RINGS) + 0.5) * largest / RINGS,
-        sums(live * scale**2),
-        sums(inputs[0].sum(0)),
-        sums(reference[0].sum(0)),
-        sums(change.sum(0)),
+        def sums(pixels: NDArray[Any]) -> NDArray[np.float64]:
+            return np.bincount(ring.ravel(), pixels.ravel(), RINGS + 1)[1:].astype(np.float64)
+
+        def shared(blocks: NDArray[Any]) -> NDArray[np.float64]:
+            return sums(share_out(blocks, live, ring > 0))
+
+        photons, expected = (shared(one[0].sum(0).numpy()) for one in (inputs, reference))
+        return _columns(setup, row, middle, sums(live), photons, expected, shared(change.sum(0)))
+
+    return columns
+
+
+def share_out(
+    blocks: NDArray[Any], live: NDArray[np.bool_], panels: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return what blocks [ss, fs] hold, shared out evenly among the pixels [ss, fs] of each.
+
+    Parameters
+    ----------
+    live, panels
+        Pixels that share; where none of a block is live, those on a panel.
+    """
+    values = np.asarray(blocks, dtype=np.float64)
+    scale = -(-live.shape[0] // values.shape[0])
+    if scale == 1:
+        return values
+
+    def counts(pixels: NDArray[np.bool_]) -> NDArray[np.float64]:
+        sums = pixels.astype(np.float64)
+        for axis in range(2):
+            sums = np.add.reduceat(sums, np.arange(0, sums.shape[axis], scale), axis=axis)
+        return sums
+
+    def spread(parts: NDArray[np.float64]) -> NDArray[np.float64]:
+        rows = np.repeat(parts, scale, axis=0)[: live.shape[0]]
+        return np.repeat(rows, scale, axis=1)[:, : live.shape[1]]
+
+    own, others = counts(live), counts(panels)
+    return np.where(
+        live,
+        spread(values / np.maximum(own, 1)),
+        np.where(panels, spread(np.where(own > 0, 0.0, values / np.maximum(others, 1))), 0.0),
     )
 
 

@@ -1,47 +1,30 @@
 """Model folders: weights as safetensors, card as JSON and for people, history; no pickles."""
 
 import hashlib
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
-from pydantic import Field, ValidationError
 from torch import nn
 
 from spotmill import __version__
 from spotmill.errors import SpotmillError
 from spotmill.formats.atomic import atomic, write_text
-from spotmill.formats.digests import file_digest, is_altered, signed_json
-from spotmill.learning.callbacks import HISTORY, history_text
+from spotmill.formats.digests import file_digest, signed_json
+from spotmill.learning.card_file import CARD, SHARED, WEIGHTS, Sizes, load_card
+from spotmill.learning.history import HISTORY, history_text
 from spotmill.learning.model_card import README, readme
 from spotmill.learning.models.dimensions import Dimensions
-from spotmill.learning.trainer import Trained
-from spotmill.learning.training import build_network
-from spotmill.model import Model, first_problem, read_text
+from spotmill.learning.networks import build_network
 from spotmill.recipes import MODEL_RECIPES, RECIPES
 from spotmill.tasks import Task
 
-WEIGHTS, CARD = "model.safetensors", "model.json"
+if TYPE_CHECKING:
+    from spotmill.learning.trainer import Trained
 
-# A task and the model made for it must agree on these; the rest may differ (controls, notes).
-SHARED = ("target", "scale", "model", "settings", "input", "datasets", "hold_out", "flux")
-
-
-class Sizes(Model):
-    """Dimensions of a network, as the card has them."""
-
-    shape: tuple[Annotated[int, Field(ge=1, le=2**20)], ...] = Field(min_length=1, max_length=8)
-    outputs: int = Field(ge=1, le=2**20)
-    conditions: int = Field(ge=1, le=2**20)
-
-
-class Figures(Model):
-    """What evaluation takes from a card besides the task."""
-
-    dimensions: Sizes
+__all__ = ["CARD", "WEIGHTS", "card", "load_card", "load_network", "save_model"]
 
 
 def card(
@@ -51,7 +34,7 @@ def card(
     datasets: list[str],
     counts: dict[str, int],
     dimensions: Dimensions,
-    trained: Trained,
+    trained: "Trained",
 ) -> dict[str, Any]:
     """Return what is to be known of a trained model."""
     return {
@@ -75,7 +58,7 @@ def card(
     }
 
 
-def save_model(folder: Path, facts: dict[str, Any], trained: Trained) -> None:
+def save_model(folder: Path, facts: dict[str, Any], trained: "Trained") -> None:
     """Write a model folder; the card comes last, so a folder with a card is whole."""
     state = {key: value.contiguous() for key, value in trained.network.state_dict().items()}
     try:
@@ -90,31 +73,6 @@ def save_model(folder: Path, facts: dict[str, Any], trained: Trained) -> None:
         for name in (WEIGHTS, HISTORY, README, CARD):
             (folder / name).unlink(missing_ok=True)
         raise
-
-
-def load_card(folder: Path) -> dict[str, Any]:
-    """Read the card of a model.
-
-    Raises
-    ------
-    SpotmillError
-        When it is missing or broken.
-    """
-    path = folder / CARD
-    try:
-        facts = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        raise SpotmillError(f"{path}: is not valid JSON; train the model again") from error
-    if not isinstance(facts, dict) or not {"classes", *SHARED} <= facts.keys():
-        raise SpotmillError(f"{path}: is no model card; train the model again")
-    try:
-        Figures.model_validate({key: facts.get(key) for key in Figures.model_fields})
-    except ValidationError as error:
-        problem = first_problem(error, Figures)
-        raise SpotmillError(f"{path}: {problem}; train the model again") from error
-    if is_altered(path.read_bytes()):
-        raise SpotmillError(f"{path}: is not as training wrote it; train the model again")
-    return facts
 
 
 def load_network(folder: Path, task: Task, source: str) -> nn.Module:

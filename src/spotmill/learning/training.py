@@ -2,53 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from spotmill.errors import SpotmillError
 from spotmill.learning.batches import Batches, InOrder, Shuffled, loader
 from spotmill.learning.encoders import EncodedFrames
 from spotmill.learning.learner import Learner, Part
-from spotmill.learning.memory import require_room
 from spotmill.learning.models.dimensions import Dimensions
-from spotmill.learning.registry import model_module
+from spotmill.learning.networks import build_network, probabilities
 from spotmill.learning.trainer import ALONE, Machine, Trained, train
 from spotmill.progress import Progress
 from spotmill.tasks import Task
-
-
-def use_threads(threads: int) -> None:
-    """Let torch use this many processor cores; sums over pixels round differently for others."""
-    if threads < 1:
-        raise SpotmillError(f"--threads: {threads} is not at least 1")
-    torch.set_num_threads(threads)
-
-
-def build_network(
-    task: Task, dimensions: Dimensions, source: str, training: bool = True
-) -> nn.Module:
-    """Return the task's network with seeded weights; `source` names the task in messages.
-
-    Raises
-    ------
-    SpotmillError
-        When it cannot read such frames, or its training (or its weights alone) exceed the memory.
-    """
-    module = model_module(task.model)
-    settings = module.Settings.parse(task.settings, f"{source}: settings")
-    try:
-        require_room(task, dimensions, source, training)
-        torch.manual_seed(task.seed)
-        network: nn.Module = module.Network(settings, dimensions)
-    except RuntimeError as error:
-        raise SpotmillError(
-            f"{source}: model {task.model} cannot read frames of {dimensions.shape}; "
-            "lower input.sum_bin or choose another model"
-        ) from error
-    return network
 
 
 def fit(
@@ -61,6 +30,7 @@ def fit(
     source: str,
     checkpoints: Path | None = None,
     machine: Machine = ALONE,
+    candidates: NDArray[np.int8] | None = None,
 ) -> Trained:
     """Train the task's model.
 
@@ -72,6 +42,8 @@ def fit(
         [n] class and condition (dataset) of every row.
     checkpoints
         Folder to keep the state in after every epoch and to resume from; None keeps none.
+    candidates
+        What the candidates of every row are (see `candidate_truth`); None teaches classes alone.
 
     Raises
     ------
@@ -93,7 +65,24 @@ def fit(
         Batches(InOrder(held_out), task.batch_size, expect=frames.expect),
     )
     learner = Classifier(network, task, batches, truth[own], max(dimensions.outputs, 2))
-    return train(learner, (frames, frames), batches, task, source, checkpoints, machine)
+    shown = frames if candidates is None else Taught(frames, candidates)
+    return train(learner, (shown, shown), batches, task, source, checkpoints, machine)
+
+
+class Taught(Dataset[tuple[Tensor, ...]]):
+    """Encoded frames with their classes, and what each of their candidates is."""
+
+    def __init__(self, frames: EncodedFrames, candidates: NDArray[np.int8]) -> None:
+        self._frames, self._candidates = frames, candidates
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._frames)
+
+    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, ...]:
+        """Return tensors, classes [n] and truth of candidates [n, candidates] of a batch."""
+        batch = self._frames.__getitems__(numbers)
+        return *batch, torch.from_numpy(self._candidates[numbers])
 
 
 @torch.no_grad()
@@ -110,16 +99,11 @@ def predict(
     return torch.cat(batches).numpy()
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Return probabilities [batch, classes] from logits [batch, outputs] in double precision."""
-    logits = logits.to(torch.float64)
-    if logits.shape[1] > 1:
-        return torch.softmax(logits, dim=1)
-    return torch.cat([torch.sigmoid(-logits), torch.sigmoid(logits)], dim=1)
-
-
 class Classifier(Learner):
-    """A network of classes: the cross-entropy of its logits, and how often it is right."""
+    """A network of classes: the cross-entropy of its logits, and how often it is right.
+
+    Where candidates are taught, too, the network knows its loss for these.
+    """
 
     def __init__(
         self,
@@ -132,23 +116,32 @@ class Classifier(Learner):
         super().__init__(network, task, batches)
         self._weights = class_weights(truth, classes) if task.balance else None
 
-    def judge(self, batch: tuple[Tensor, Tensor]) -> tuple[list[Part], Tensor]:
-        """Return the cross-entropy of a batch of inputs and classes [batch], and the logits."""
-        inputs, truth = batch
-        logits = self.network(inputs)
+    def judge(self, batch: tuple[Tensor, ...]) -> tuple[list[Part], Tensor]:
+        """Return the parts of the loss of a batch of inputs and classes [batch], and the logits."""
+        inputs, truth, *candidates = batch
+        if not candidates:
+            part, logits = self._classes(self.network(inputs), truth)
+            return [part], logits
+        network: Any = self.network
+        logits, own = network.taught(inputs, *candidates)
+        part, logits = self._classes(logits, truth)
+        return [part, own], logits
+
+    def _classes(self, logits: Tensor, truth: Tensor) -> tuple[Part, Tensor]:
+        """Return the cross-entropy of logits, and them as they entered it."""
         # In mixed precision the logits alone are coarse, not what is made of them.
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         weights = None if self._weights is None else self._weights.to(logits)
         if logits.shape[1] > 1:
             loss = nn.functional.cross_entropy(logits, truth, weight=weights)
-            return [(loss, len(truth) if weights is None else weights[truth].sum())], logits
+            return (loss, len(truth) if weights is None else weights[truth].sum()), logits
         positive = None if weights is None else weights[1] / weights[0]
         loss = nn.functional.binary_cross_entropy_with_logits(
             logits.squeeze(1), truth.to(logits.dtype), pos_weight=positive
         )
-        return [(loss, len(truth))], logits
+        return (loss, len(truth)), logits
 
-    def look(self, batch: tuple[Tensor, Tensor], said: Tensor) -> dict[str, Tensor]:
+    def look(self, batch: tuple[Tensor, ...], said: Tensor) -> dict[str, Tensor]:
         """Return which answers are right."""
         return {"validation_accuracy": probabilities(said).argmax(1) == batch[1]}
 

@@ -33,8 +33,9 @@ MOST = 2500
 class Line:
     """Points of one name; `low` and `high` are the ends of their intervals.
 
-    `mode` is Plotly's: lines, markers, or both. `points` says of each point what a pointer reads,
-    `frames` which frame (dataset, index) it is.
+    `mode` is Plotly's: lines, markers, text, or some of them. `points` says of each point what a
+    pointer reads, `frames` which frame (dataset, index) it is, and `labels` what is written beside
+    it where the mode has text.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Line:
     step: bool = False
     listed: bool = True
     points: Sequence[str] | None = None
+    labels: Sequence[str] | None = None
     frames: Sequence[tuple[str, int]] | None = None
     symbols: Sequence[str] | None = None
     size: float = 6
@@ -136,6 +138,10 @@ def _trace(line: Line, listed: bool) -> dict[str, Any]:
         }
     if line.points is not None:
         trace |= {"text": list(line.points), "hoverinfo": "text"}
+    if line.labels is not None:
+        trace |= {"text": list(line.labels), "textposition": "top right"}
+        if line.points is not None:
+            trace["hovertext"] = list(line.points)
     if line.frames is not None:
         trace["customdata"] = [list(frame) for frame in line.frames]
     return trace

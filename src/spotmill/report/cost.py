@@ -11,6 +11,7 @@ import pandas as pd
 import psutil
 
 from spotmill.costs import Costs, held_bytes
+from spotmill.formats.benchmarks import benchmark_rows
 from spotmill.orphans import VARIABLE
 from spotmill.pending import Job
 from spotmill.plan import Plan
@@ -120,29 +121,17 @@ def ratio(fact: float | None, said: float | None) -> float | None:
 
 
 def read_benchmark(path: Path) -> Measured | None:
-    """Return what a benchmark file says; None without one, or where it was cut short."""
-    try:
-        head, *rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-        row = dict(zip(head, rows[-1], strict=True))
-        seconds = float(row["s"])
-        written = path.stat().st_mtime
-    except (OSError, ValueError, KeyError, IndexError):
+    """Return what the last row of a benchmark file says; None without one."""
+    rows = benchmark_rows(path)
+    if not rows:
         return None
-    if not (math.isfinite(seconds) and seconds >= 0):
-        return None
+    row = rows[-1]
     # A job that ended before Snakemake looked at it has 0 seconds, and the memory of its shell.
-    cores = number(row.get("cpu_time")) or None
-    memory = number(row.get("max_rss")) if cores else None
-    return Measured(seconds, cores, None if memory is None else memory * MEGABYTE, written)
-
-
-def number(text: str | None) -> float | None:
-    """Return a number; None for what Snakemake writes where it could not measure."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and value >= 0 else None
+    cores = row.get("cpu_time") or None
+    memory = row.get("max_rss") if cores else None
+    return Measured(
+        row["s"], cores, None if memory is None else memory * MEGABYTE, path.stat().st_mtime
+    )
 
 
 def measure(plan: Plan) -> RunCost:

@@ -66,6 +66,16 @@ class Control(Stored):
     chance: float
     at_chance: bool
     counts: str = "right"
+    confusion: list[list[int]] = Field(default_factory=list)
+
+    def chance_words(self, classes: Sequence[str]) -> str:
+        """Return how chance comes about: how often each class was true, and how often said."""
+        if self.counts != "right" or len(self.confusion) != len(classes):
+            return ""
+        true = [sum(row) for row in self.confusion]
+        said = [sum(column) for column in zip(*self.confusion, strict=True)]
+        counts = zip(classes, true, said, strict=True)
+        return ", ".join(f"{name} true {a} and said {b} times" for name, a, b in counts)
 
 
 class Worst(Stored):

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator, SymmetricalLogLocator
 from scipy.stats import chi2, norm
 
 from spotmill.physics.geometry import scattering_magnitude
+from spotmill.physics.reach import reach
 from spotmill.physics.units import wavelength_from_photon_energy
 from spotmill.report import style
 from spotmill.report.charts import MOST, Line, Panel, chart
@@ -19,6 +20,8 @@ from spotmill.report.style import Drawing, new_figure, styled, to_picture
 from spotmill.report.verdict import Verdict
 
 EMPTIES_READ = 20
+# A dataset fails below this chance among all datasets, half of it in the sum, half in the rings.
+CHANCE = 0.01
 
 
 def dataset_table(inputs: Inputs, profiles: Mapping[str, Profile]) -> pd.DataFrame:
@@ -29,11 +32,16 @@ def dataset_table(inputs: Inputs, profiles: Mapping[str, Profile]) -> pd.DataFra
         hits = int(crystals["is_hit"].sum())
         ratio, sigma = profile.ratio
         chi_square, rings = profile.chi_square
+        low, high = accepted(rings, len(inputs.datasets))
+        wavelength = wavelength_from_photon_energy(dataset.photon_energy)
+        d_edge, d_corner = reach(inputs.detector(name), wavelength)
         rows.append(
             {
                 "dataset": name,
                 "photon_energy": dataset.photon_energy,
                 "clen": dataset.clen,
+                "d_edge": d_edge,
+                "d_corner": d_corner,
                 "patterns": len(crystals),
                 "empties": len(inputs.frames(name, "empty")),
                 "hits": hits,
@@ -47,16 +55,27 @@ def dataset_table(inputs: Inputs, profiles: Mapping[str, Profile]) -> pd.DataFra
                 "water_ratio_sigma": sigma,
                 "water_chi_square": chi_square,
                 "water_rings": rings,
+                "water_chi_square_low": low,
+                "water_chi_square_high": high,
             }
         )
     return pd.DataFrame(rows)
 
 
+def accepted(rings: int, datasets: int) -> tuple[float, float]:
+    """Return between which values χ² of so many rings is luck, given so many datasets."""
+    if not rings:
+        return float("nan"), float("nan")
+    tail = CHANCE / 4 / datasets
+    return float(chi2.ppf(tail, rings)), float(chi2.isf(tail, rings))
+
+
 def judge_water(inputs: Inputs, table: pd.DataFrame) -> Verdict | None:
     """Judge whether the empties are as the water image expects, in sum and ring by ring.
 
-    A dataset fails below one chance in a hundred among all datasets. None where no empty of
-    fixed settings is known: settings that vary from frame to frame vary the background, too.
+    A dataset fails below one chance in a hundred among all datasets: where its sum is too far from
+    the expected, or its rings scatter more, or less, than photons do. None where no empty of fixed
+    settings is known: settings that vary from frame to frame vary the background, too.
     """
     fixed = [
         not (inputs.datasets[n].randomise or inputs.config.randomise) for n in table["dataset"]
@@ -65,18 +84,23 @@ def judge_water(inputs: Inputs, table: pd.DataFrame) -> Verdict | None:
     if known.empty:
         return None
     distance = ((known["water_ratio"] - 1) / known["water_ratio_sigma"]).abs()
-    chance = np.minimum(
-        2 * norm.sf(distance), chi2.sf(known["water_chi_square"], known["water_rings"])
-    )
-    low = known.loc[2 * chance < 0.01 / len(known), "dataset"].tolist()
+    farthest = float(norm.isf(CHANCE / 4 / len(known)))
+    rings = known["water_rings"].to_numpy()
+    low, high = np.array([accepted(n, len(known)) for n in rings.tolist()]).T
+    chi_square = known["water_chi_square"].to_numpy()
+    off = (distance > farthest) | (chi_square < low) | (chi_square > high)
+    names = known.loc[off, "dataset"].tolist()
+    scatter = chi_square / rings
     words = (
         f"measured / expected water photons {known['water_ratio'].min():.4f} to "
         f"{known['water_ratio'].max():.4f} in {len(known)} datasets, at most "
-        f"{distance.max():.1f} standard deviations from 1; ring by ring χ² / rings "
-        f"{(known['water_chi_square'] / known['water_rings']).min():.2f} to "
-        f"{(known['water_chi_square'] / known['water_rings']).max():.2f}"
+        f"{distance.max():.1f} standard deviations from 1 (accepted: up to {farthest:.1f}); "
+        f"ring by ring χ² / rings {scatter.min():.2f} to {scatter.max():.2f} (accepted: "
+        f"{(low / rings).max():.2f} to {(high / rings).min():.2f})"
     )
-    return Verdict(not low, (words, *(f"dataset {name} is off by more than luck" for name in low)))
+    return Verdict(
+        not names, (words, *(f"dataset {name} is off by more than luck" for name in names))
+    )
 
 
 def measure_water(inputs: Inputs) -> dict[str, Profile]:

@@ -1,5 +1,7 @@
 """Figures of hits at several fluxes: AUROC with its bounds, recall at one threshold, training."""
 
+import math
+
 import pandas as pd
 from matplotlib.axes import Axes
 
@@ -7,7 +9,7 @@ from spotmill.report import style
 from spotmill.report.charts import Line, Panel, chart, log_axis
 from spotmill.report.figures_quality import Scored, draw_calibration, draw_curves, draw_spots
 from spotmill.report.figures_task import draw_training
-from spotmill.report.flux import FluxResult, FluxTask
+from spotmill.report.flux import FluxResult, FluxTask, InDataset
 from spotmill.report.style import Drawing, new_figure, styled, to_picture
 from spotmill.report.verdict import percent
 
@@ -77,6 +79,8 @@ def draw_auroc(task: FluxTask) -> Drawing:
             evaluation.bounds, (style.GREY, style.BLACK), ("--", ":"), strict=False
         )
     ]
+    lows = [point.interval[0] for result, *_ in looks for point in result.flux if point.interval]
+    low = min(0.4, math.floor(10 * min(lows, default=0.4)) / 10)
     with styled():
         figure = new_figure(8, 4.2)
         axes = figure.subplots()
@@ -85,7 +89,7 @@ def draw_auroc(task: FluxTask) -> Drawing:
         axes.axhline(0.5, color=style.GREY, linewidth=0.7)
         axes.set_xscale("log")
         _name_fluxes(axes, task)
-        axes.set_ylim(0.4, 1.02)
+        axes.set_ylim(low, 1.02)
         axes.set_xlabel("share of the full flux on the crystal")
         axes.set_ylabel("AUROC")
         axes.legend(loc="lower left")
@@ -107,7 +111,7 @@ def draw_auroc(task: FluxTask) -> Drawing:
                     "AUROC",
                     "",
                     log_axis(evaluation.flux) | {"autorange": "reversed"},
-                    {"range": [0.4, 1.02]},
+                    {"range": [low, 1.02]},
                 )
             ],
             height=480,
@@ -150,41 +154,68 @@ def _table(results: list[FluxResult]) -> pd.DataFrame:
 
 
 def draw_per_dataset(task: FluxTask) -> Drawing:
-    """Draw the AUROC of the model within every dataset against the flux."""
+    """Draw the AUROC of the model within every dataset against the flux, a panel a dataset."""
+    points = task.evaluation.ours.flux
     records = [
         {"dataset": name, "flux": point.flux, "n_hit": part.n_hit, "n_no_hit": part.n_no_hit,
-         "auroc": part.auroc}
-        for point in task.evaluation.ours.flux
+         "auroc": part.auroc, "low": part.interval[0] if part.interval else None,
+         "high": part.interval[1] if part.interval else None}
+        for point in points
         for name, part in point.per_dataset.items()
     ]  # fmt: skip
     table = pd.DataFrame(records)
+    names = list(points[0].per_dataset)
+    columns = min(3, max(len(names), 1))
+    lines = -(-len(names) // columns) or 1
     with styled():
-        figure = new_figure(8, 3.8)
-        axes = figure.subplots()
-        for number, (name, rows) in enumerate(table.groupby("dataset")):
-            axes.plot(
-                rows["flux"],
-                rows["auroc"].astype(float),
-                color=style.CYCLE[number % len(style.CYCLE)],
-                marker=style.MARKERS[number % len(style.MARKERS)],
-                linestyle="-" if number < len(style.CYCLE) else "--",
-                label=str(name),
-            )
-        axes.set_xscale("log")
-        _name_fluxes(axes, task)
-        axes.set_ylim(0.3, 1.02)
-        axes.set_xlabel("share of the full flux on the crystal")
-        axes.set_ylabel("AUROC")
-        axes.legend(ncols=2)
+        figure = new_figure(10, 0.6 + 1.9 * lines)
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
+        for axes, name in zip(grid.flat, names, strict=False):
+            _draw_dataset(
+                axes,
+                [(point.flux, point.per_dataset[name]) for point in points
+                 if name in point.per_dataset],
+                name,
+            )  # fmt: skip
+        for axes in list(grid.flat)[len(names) :]:
+            axes.set_visible(False)
+        grid[0, 0].set_xscale("log")
+        ticks = [flux for flux in task.evaluation.flux if _is_decade(flux)]
+        grid[0, 0].set_xticks(ticks, [f"{flux:g}" for flux in ticks])
+        grid[0, 0].minorticks_off()
+        grid[0, 0].invert_xaxis()
+        grid[0, 0].set_ylim(-0.03, 1.03)
+        figure.supxlabel("share of the full flux on the crystal", fontsize=9.5)
+        figure.supylabel("AUROC", fontsize=9.5)
         picture = to_picture(figure)
     return Drawing(
         f"{task.name}_per_dataset",
         "Dataset by dataset",
-        "AUROC of the model within each dataset against the flux.",
-        "Few frames make these uncertain; the data name the numbers.",
+        "AUROC of the model within each dataset against the flux, one panel a dataset.",
+        "Bars: 95 % interval; few frames make it wide. Line: 0.5, chance. A dataset with a single "
+        "hit, or a single frame without one, tells no AUROC.",
         picture,
         table,
     )
+
+
+def _is_decade(flux: float) -> bool:
+    return math.isclose(math.log10(flux), round(math.log10(flux)), abs_tol=1e-6)
+
+
+def _draw_dataset(axes: Axes, points: list[tuple[float, InDataset]], name: str) -> None:
+    known = [(flux, part) for flux, part in points if part.auroc is not None]
+    axes.axhline(0.5, color=style.GREY, linewidth=0.7)
+    axes.plot([flux for flux, _ in known], [part.auroc or 0.0 for _, part in known],
+              color=style.BLUE, marker="o", markersize=4, linewidth=1.2)  # fmt: skip
+    for flux, part in known:
+        if part.interval:
+            axes.plot([flux, flux], part.interval, color=style.BLUE, linewidth=1.2)
+    if not known:
+        axes.annotate("no AUROC", (0.5, 0.6), xycoords="axes fraction", ha="center")
+    first = points[0][1]
+    hits = f"{first.n_hit} {'hit' if first.n_hit == 1 else 'hits'}"
+    axes.set_title(f"{name}   {hits}, {first.n_no_hit} others", fontsize=9, fontweight="normal")
 
 
 def draw_recall(task: FluxTask) -> Drawing:
@@ -215,9 +246,11 @@ def draw_recall(task: FluxTask) -> Drawing:
                 if share.interval:
                     axes.plot([place, place], share.interval, color=colour, linewidth=1.2)
             records += [
-                {"name": name, "flux": place, "value": share.value, "n": share.n}
+                {"name": name, "flux": place, "value": share.value, "n": share.n,
+                 "low": share.interval[0] if share.interval else None,
+                 "high": share.interval[1] if share.interval else None}
                 for place, share in points
-            ]
+            ]  # fmt: skip
         axes.set_xscale("log")
         _name_fluxes(axes, task)
         axes.set_ylim(-0.03, 1.03)

@@ -76,7 +76,12 @@ def draw_frames(inputs: Inputs, rows: Sequence[pd.Series], captions: Sequence[st
             axes.set_yticks([])
         for axes in list(grid.flat)[len(rows) :]:
             axes.set_visible(False)
-        add_scale(figure, picture, grid, location="bottom", shrink=0.8, aspect=45, pad=0.01)
+        # Beneath a single frame the scale's names need all of the width.
+        shrink = 0.8 if columns > 1 else 1.0
+        bar = add_scale(
+            figure, picture, grid, location="bottom", shrink=shrink, aspect=45, pad=0.01
+        )
+        bar.ax.tick_params(labelsize=8.5 if columns > 1 else 6.5)
         return to_picture(figure)
 
 
@@ -169,7 +174,7 @@ def _name_spots(axes: Axes, found: pd.DataFrame, window: Window) -> None:
         axes.annotate(
             f"{spot.h} {spot.k} {spot.l}",
             (spot.fs, spot.ss),
-            xytext=(0, 9),
+            xytext=(0, 11),
             textcoords="offset points",
             ha="center",
             fontsize=8,

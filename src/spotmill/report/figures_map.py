@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from spotmill.errors import SpotmillError
+from spotmill.physics.frame_features import FEATURES
 from spotmill.report import style
 from spotmill.report.charts import MOST, Line, Panel, chart, evenly
 from spotmill.report.inputs import FrameMap, Inputs
@@ -117,7 +118,9 @@ def _chart(placed: FrameMap, odd: pd.DataFrame, names: list[str], shares: list[s
             lines.append(_points(own, way, name, colour, [_shape(row) for row in _each(own)]))
         if len(odd):
             rings = ["circle-open"] * len(odd)
-            lines.append(replace(_points(odd, way, "odd", style.BLACK, rings), size=15))
+            ringed = _points(odd, way, "odd", style.BLACK, rings)
+            numbers = [str(number) for number in range(1, len(odd) + 1)]
+            lines.append(replace(ringed, mode="markers+text", size=15, labels=numbers))
         panels.append(Panel(lines, labels[0], labels[1], title))
     return chart(panels, height=520)
 
@@ -175,7 +178,8 @@ def _legend(names: list[str], odd: int) -> list[Line2D]:
 
 
 def odd_rows(placed: FrameMap) -> list[dict[str, object]]:
-    """Return the odd frames for the page: number, name, oddness and why."""
+    """Return the odd frames for the page: number, name, oddness, and why with its meaning."""
+    meanings = {feature.name: feature.meaning for feature in FEATURES}
     return [
         {
             "number": number,
@@ -183,6 +187,7 @@ def odd_rows(placed: FrameMap) -> list[dict[str, object]]:
             "index": int(row["index"]),
             "oddness": float(row["oddness"]),
             "reason": str(row["reason"]).replace("_", " "),
+            "meaning": meanings.get(str(row["reason"]), ""),
             "kind": SHAPES[bool(row["is_hit"])][1],
         }
         for number, (_, row) in enumerate(oddest(placed).iterrows(), 1)

@@ -13,7 +13,8 @@ from spotmill.report.pictures import Window, add_scale, show_window
 from spotmill.report.style import Drawing, new_figure, styled, to_picture
 
 # Of the curve, then of its spots from so many photons.
-CURVE_COLUMNS = ["name", "threshold", "precision", "recall", "photons_from", "true", "found"]
+CURVE_COLUMNS = ["name", "threshold", "precision", "recall", "photons_from", "true", "found",
+                 "low", "high"]  # fmt: skip
 
 
 def draw_peaks(task: PeakTask) -> list[Drawing]:
@@ -52,10 +53,14 @@ def draw_curve(task: PeakTask) -> Drawing:
             photons = [one.low for one in result.per_photons]
             share = [one.found / one.n for one in result.per_photons]
             right.plot(photons, share, color=colour, marker=marker, label=result.name)
+            for one in result.per_photons:
+                if one.interval:
+                    right.plot([one.low, one.low], one.interval, color=colour, linewidth=1.2)
             rows += [{"name": result.name, **point.model_dump()} for point in result.curve]
             rows += [
                 {"name": result.name, "photons_from": one.low, "recall": one.found / one.n}
                 | {"true": one.n, "found": one.found}
+                | dict(zip(("low", "high"), one.interval or (None, None), strict=True))
                 for one in result.per_photons
             ]
         left.set_xlabel("recall: true spots that are found")
@@ -79,7 +84,7 @@ def draw_curve(task: PeakTask) -> Drawing:
         "Precision against recall over all thresholds; recall against photons of the spot.",
         "Marks: the threshold chosen on validation frames. A found peak is right within "
         f"{evaluation.radius:g} pixels of a true spot of at least {evaluation.min_photons:g} "
-        "photons, one to one.",
+        "photons, one to one. Bars: 95 % interval of the recall.",
         picture,
         pd.DataFrame(rows, columns=CURVE_COLUMNS).astype({"true": "Int64", "found": "Int64"}),
         chart(_curve_panels(evaluation), height=460),
@@ -104,7 +109,11 @@ def _curve_panels(evaluation: PeakEvaluation) -> list[Panel]:
             )  # fmt: skip
         photons = [one.low for one in result.per_photons]
         share = [one.found / one.n for one in result.per_photons]
-        strengths.append(Line(result.name, photons, share, colour, marker))
+        spans = [one.interval or (None, None) for one in result.per_photons]
+        strengths.append(
+            Line(result.name, photons, share, colour, marker,
+                 low=[low for low, _ in spans], high=[high for _, high in spans])
+        )  # fmt: skip
     low = corner(evaluation)
     ends = {"range": [low, 1 + 0.03 * (1 - low)]}
     ticks = sorted({one.low for result in evaluation.results for one in result.per_photons})
@@ -146,8 +155,13 @@ def draw_datasets(task: PeakTask) -> Drawing:
         for place, name in enumerate(names):
             if name in bounds:
                 ends = [place - 0.4, place + 0.4]
-                axes.plot(ends, [bounds[name]["f1"]] * 2, color=style.BLACK, linewidth=1)
-        axes.set_xticks(range(len(names)), names)
+                label = None if place else "bound (an estimate)"
+                f1 = bounds[name]["f1"]
+                axes.plot(ends, [f1, f1], color=style.BLACK, linewidth=1, label=label)
+        frames = [evaluation.ours.per_dataset[name].n for name in names]
+        axes.set_xticks(
+            range(len(names)), [f"{name}\nn {n}" for name, n in zip(names, frames, strict=True)]
+        )
         axes.set_xlabel("dataset")
         axes.set_ylabel("F1")
         axes.legend()
@@ -156,8 +170,9 @@ def draw_datasets(task: PeakTask) -> Drawing:
         f"{task.name}_per_dataset",
         "F1 by dataset",
         "F1 with 95 % interval (frames drawn anew) in every dataset.",
-        "Black lines: the bound, what counting statistics allow a finder that knows shape, "
-        "strengths and background of spots. A perfect score in few frames has no width.",
+        "n: test frames. Black lines: the bound, what counting statistics allow a finder that "
+        "knows shape, strengths and background of spots; it is estimated from spots drawn anew, so "
+        "a score may lie a little above it by luck.",
         picture,
         pd.DataFrame(rows),
     )

@@ -11,7 +11,7 @@ from spotmill.report import style
 from spotmill.report.charts import Line, Panel, chart
 from spotmill.report.quality import Calibration, PrecisionRecall, Reliability, Roc, Spots
 from spotmill.report.stored import Interval
-from spotmill.report.style import Drawing, new_figure, styled, to_picture
+from spotmill.report.style import Drawing, legend_columns, new_figure, styled, to_picture
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def draw_calibration(task: str, calibration: Calibration | None, one: str = "fra
         bottom.set_xlabel(calibration.of if calibration else "probability")
         bottom.set_xlim(-0.03, 1.03)
         if sides:
-            top.legend(loc="upper left")
+            figure.legend(*top.get_legend_handles_labels(), loc="outside upper left")
         picture = to_picture(figure)
     after = calibration.after if calibration else None
     return Drawing(
@@ -84,6 +84,7 @@ def draw_calibration(task: str, calibration: Calibration | None, one: str = "fra
             ],
             columns=["side", "said", "share", "n", "true", "low", "high"],
         ),
+        said="" if sides else "This evaluation tells no calibration.",
     )  # fmt: skip
 
 
@@ -176,11 +177,12 @@ def draw_curves(task: str, scores: Sequence[Scored], caption: str) -> Drawing:
         f"ROC and precision-recall curves; area under the ROC curve: {'; '.join(known)}."
         if known
         else "No curve: the test frames are of one class.",
-        "In the picture the axis of false alarms is linear left of 0.01 and logarithmic right "
-        f"of it. {caption}",
+        f"{caption} In the picture (.png, .svg) alone, the axis of false alarms is linear left of "
+        "0.01 and logarithmic right of it.",
         picture,
         pd.DataFrame(records, columns=["name", "curve", "x", "y"]),
         chart(_curve_panels(scores), height=520) if known else "",
+        "" if known else "There is no curve: the test frames are of one class.",
     )
 
 
@@ -244,7 +246,8 @@ def draw_spots(task: str, series: Sequence[tuple[str, Sequence[Spots]]], caption
         axes.set_xlabel("true spots of the frame")
         axes.set_ylabel("right answers, %")
         if series:
-            figure.legend(loc="outside upper center", ncols=4)
+            columns = legend_columns([name for name, _ in series], 8)
+            figure.legend(loc="outside upper center", ncols=columns)
         picture = to_picture(figure)
     return Drawing(
         f"{task}_spots",
@@ -261,4 +264,5 @@ def draw_spots(task: str, series: Sequence[tuple[str, Sequence[Spots]]], caption
             ],
             columns=["name", "spots", "n", "correct", "low", "high"],
         ),
+        said="" if series else "This evaluation does not count spots.",
     )  # fmt: skip

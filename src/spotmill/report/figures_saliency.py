@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, SymLogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from spotmill.formats.frames import Shard
 from spotmill.learning.dimmed import dimmed
@@ -20,7 +22,6 @@ from spotmill.report.radial import Profile
 from spotmill.report.saliency import Frame, Saliency
 from spotmill.report.style import Drawing, new_figure, styled, to_picture
 from spotmill.report.verdict import percent
-from spotmill.report.words import number
 
 # Purple lowers the answer, orange raises it: told apart by the colour-blind, and in grey by sign.
 COLOURS = "PuOr_r"
@@ -28,6 +29,10 @@ COLOURS = "PuOr_r"
 LINEAR = 0.02
 # Of the figure, inches; and the squares of a frame that its table holds at most.
 HEIGHT, SQUARES = 4.8, 1000
+# Squares below this share of a frame's width are marked, larger than they are: else none is seen.
+SMALL = 1 / 40
+# From so many times the median on, photons a pixel stand on a logarithmic axis.
+FAR_ABOVE = 20.0
 # Water's own ring, 1/Å (its first maximum is near 2).
 RING = (1.6, 2.6)
 # Photons times Å: of an energy in eV.
@@ -38,6 +43,8 @@ def draw_saliency(inputs: Inputs, seen: Saliency, profiles: Mapping[str, Profile
     """Draw where the model of a task looked in a few frames."""
     frames = seen.found.frames
     columns = max(len(frames), 1)
+    # One scale for all, so that frames in which nothing stands out look so.
+    norm = norm_of(seen.parts["change"])
     with styled():
         figure = new_figure(10 * columns / 3, HEIGHT)
         grid = figure.subplots(2, columns, squeeze=False)
@@ -46,9 +53,9 @@ def draw_saliency(inputs: Inputs, seen: Saliency, profiles: Mapping[str, Profile
             if seen.found.kind == "rings":
                 _draw_rings(pair, inputs, seen, place, profiles)
             elif seen.found.kind == "peaks":
-                _draw_pixels(figure, pair, inputs, seen, place)
+                _draw_pixels(pair, inputs, seen, place, norm)
             else:
-                _draw_squares(figure, pair, inputs, seen, place)
+                _draw_squares(pair, inputs, seen, place, norm)
             look: dict[str, Any] = {"fontsize": 7.5, "fontweight": "normal", "loc": "center"}
             pair[0].set_title(f"{frame.why}\n{frame.words}", **look)
             pair[1].set_title(f"{_answers(frame)}\n{_on_spots(frame)}", **look)
@@ -56,12 +63,16 @@ def draw_saliency(inputs: Inputs, seen: Saliency, profiles: Mapping[str, Profile
                 axes.tick_params(labelsize=7)
                 axes.xaxis.label.set_fontsize(8)
                 axes.yaxis.label.set_fontsize(8)
+        if frames and seen.found.kind != "rings":
+            _add_bar(figure, grid, norm)
         picture = to_picture(figure)
     return Drawing(
         f"{seen.name}_saliency",
         "Where did the network look?",
         f"{len(frames)} frames of {seen.name}, and below each what raises or lowers the answer. "
-        + " ".join(f"{f.why}, {f.words}: {_answers(f)}; {_on_spots(f)}." for f in frames),
+        + " ".join(
+            f"{f.why}, {f.words}: {_answers(f)}; {' '.join(_on_spots(f).split())}." for f in frames
+        ),
         _caption(seen),
         picture,
         strongest(seen),
@@ -81,20 +92,32 @@ def _caption(seen: Saliency) -> str:
     found = seen.found
     what = {
         "map": "Above: the frame, true spots circled. Below: by how much each square raises "
-        "(orange) or lowers (purple) the answer",
+        "(orange) or lowers (purple) the answer; small squares are drawn larger than they are",
         "rings": "Above: photons a pixel by angle. Below: by how much each ring raises or lowers "
         "the answer; dotted: the ring of the water, where the detector reaches it",
         "peaks": "Above: the photons around a peak. Below: by how much each pixel raises "
         "(orange) or lowers (purple) the answer",
     }[found.kind]
-    told = f"{what}. Answer: {found.answer}; {found.method}, against {found.reference}."
+    told = (
+        f"{seen.verdict} {what}. Answer: {found.answer}; {found.method}, against {found.reference}."
+    )
+    if found.kind != "rings":
+        told += (
+            f" The colours are the same in all frames: even steps up to {percent(LINEAR)} of the "
+            "largest change, equal factors beyond."
+        )
     if found.kind != "rings" and seen.parts["frame"].value_counts().max() > SQUARES:
         told += f" The table has the {SQUARES} squares of a frame that change the answer most."
     return told
 
 
 def _answers(frame: Frame) -> str:
-    return f"answer {frame.answer:.3g}, without all of it {frame.without:.3g}"
+    return signed(f"answer {frame.answer:.3g}, without all of it {frame.without:.3g}")
+
+
+def signed(words: str) -> str:
+    """Return numbers with a minus sign as long as the plus sign."""
+    return words.replace(" -", " \N{MINUS SIGN}")
 
 
 def _on_spots(frame: Frame) -> str:
@@ -103,7 +126,7 @@ def _on_spots(frame: Frame) -> str:
         return f"against {frame.next}" if frame.next else " "
     word = "spot" if spots.n == 1 else "spots"
     return (
-        f"{percent(spots.share)} of all change on {spots.n} true {word}, "
+        f"{percent(spots.share)} of all change on {spots.n} true {word},\n"
         f"{100 * spots.area:.2g} % of the area"
     )
 
@@ -119,8 +142,14 @@ def shown(inputs: Inputs, row: pd.Series, flux: float) -> Image:
     return Image(dimmed(image.photons, drawn, flux, rng), image.mask)
 
 
+def norm_of(change: "pd.Series[float]") -> Normalize:
+    """Return the scale of colours of changes: symmetric, in even steps near 0, then in powers."""
+    most = float(change.abs().max()) if len(change) else 0.0
+    return SymLogNorm(most * LINEAR, vmin=-most, vmax=most) if most > 0 else Normalize(-1, 1)
+
+
 def _draw_squares(
-    figure: Figure, pair: np.ndarray, inputs: Inputs, seen: Saliency, place: int
+    pair: np.ndarray, inputs: Inputs, seen: Saliency, place: int, norm: Normalize
 ) -> None:
     frame, parts = seen.found.frames[place], seen.of(place)
     row = inputs.frame(frame.dataset, frame.index)
@@ -134,10 +163,11 @@ def _draw_squares(
     for (ss, fs, edge), change in zip(squares.tolist(), parts["change"].tolist(), strict=True):
         values[ss : ss + edge, fs : fs + edge] = change
     extent = (0, float(size[1] * step), float(size[0] * step), 0)
-    _show_change(figure, pair, values, extent)
+    pair[1].imshow(values, cmap=COLOURS, norm=norm, extent=extent, interpolation="nearest")
+    _mark_small(pair[1], parts, image.photons.shape[1], norm)
     for axes in pair:
         axes.scatter(
-            spots["fs"], spots["ss"], s=14, facecolors="none", edgecolors=style.BLUE, linewidths=0.5
+            spots["fs"], spots["ss"], s=30, facecolors="none", edgecolors=style.BLUE, linewidths=0.5
         )
         axes.set_xlim(0, image.photons.shape[1])
         axes.set_ylim(image.photons.shape[0], 0)
@@ -145,8 +175,17 @@ def _draw_squares(
         axes.set_yticks([])
 
 
+def _mark_small(axes: Axes, parts: pd.DataFrame, width: int, norm: Normalize) -> None:
+    """Mark the small squares that change the answer beyond the even steps, the largest last."""
+    least = LINEAR * (norm.vmax or 0.0)
+    small = parts[(parts["edge"] < SMALL * width) & (parts["change"].abs() > least)]
+    small = small.iloc[small["change"].abs().argsort(kind="stable")]
+    fs, ss = (small[name] + small["edge"] / 2 for name in ("fs", "ss"))
+    axes.scatter(fs, ss, s=9, c=small["change"], cmap=COLOURS, norm=norm, marker="s", linewidths=0)
+
+
 def _draw_pixels(
-    figure: Figure, pair: np.ndarray, inputs: Inputs, seen: Saliency, place: int
+    pair: np.ndarray, inputs: Inputs, seen: Saliency, place: int, norm: Normalize
 ) -> None:
     frame, parts = seen.found.frames[place], seen.of(place)
     image = read_frame(inputs.frame(frame.dataset, frame.index))
@@ -166,27 +205,28 @@ def _draw_pixels(
             )
     values = np.zeros((ss.stop - ss.start, fs.stop - fs.start))
     values[parts["ss"] - ss.start, parts["fs"] - fs.start] = parts["change"]
-    _show_change(figure, pair, values, window.extent)
+    pair[1].imshow(values, cmap=COLOURS, norm=norm, extent=window.extent, interpolation="nearest")
     for axes in pair:
-        axes.plot(frame.fs, frame.ss, "+", color=style.BLUE, markersize=9)
+        axes.plot(frame.fs, frame.ss, "o", mfc="none", mec=style.BLUE, mew=0.8, markersize=25)
         axes.set_xlabel("fs (pixel)")
         axes.set_ylabel("ss (pixel)")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _show_change(
-    figure: Figure, pair: np.ndarray, values: np.ndarray, extent: tuple[float, float, float, float]
-) -> None:
-    most = float(np.abs(values).max())
-    norm = SymLogNorm(most * LINEAR, vmin=-most, vmax=most) if most > 0 else Normalize(-1, 1)
-    axes: Axes = pair[1]
-    drawn = axes.imshow(values, cmap=COLOURS, norm=norm, extent=extent, interpolation="nearest")
-    ticks = [-most, -most / 10, 0, most / 10, most] if most > 0 else [0.0]
-    # Beside the lower picture alone, with both alike in size.
-    where: dict[str, Any] = {"shrink": 0.36, "anchor": (0.0, 0.02), "aspect": 14, "pad": 0.02}
-    bar = figure.colorbar(drawn, ax=list(pair), ticks=ticks, **where)
-    bar.ax.set_yticklabels([number(round(tick, 6)) for tick in ticks], fontsize=6.5)
+def _add_bar(figure: Figure, grid: np.ndarray, norm: Normalize) -> None:
+    """Draw the scale of colours beside the lower pictures, all of them alike in size."""
+    most = float(norm.vmax or 0.0)
+    steps = (1, 0.1, LINEAR) if isinstance(norm, SymLogNorm) else (1,)
+    ticks = [*(-most * step for step in steps), 0, *(most * step for step in reversed(steps))]
+    where: dict[str, Any] = {"shrink": 0.4, "anchor": (0.0, 0.04), "aspect": 14, "pad": 0.01}
+    bar = figure.colorbar(
+        ScalarMappable(norm, COLOURS), ax=list(grid.ravel()), ticks=ticks, **where
+    )
+    words = [signed(f" {tick:.2g}").strip() for tick in ticks]
+    bar.ax.set_yticklabels(words, fontsize=6.5)
     bar.ax.minorticks_off()
-    bar.set_label("change of the answer", fontsize=6.5)
+    bar.set_label("lowers \N{LEFTWARDS ARROW} the answer \N{RIGHTWARDS ARROW} raises", fontsize=7)
 
 
 def _draw_rings(
@@ -204,7 +244,7 @@ def _draw_rings(
         lit["two_theta"], lit["reference"], color=style.ORANGE, linestyle="--", label=other
     )
     pair[0].set_ylabel("photons a pixel")
-    pair[0].legend(loc="best", fontsize=6.5)
+    _make_room(pair[0], lit)
     width = np.gradient(rings["two_theta"]) * 0.9
     pair[1].bar(rings["two_theta"], rings["change"], width, color=style.BLUE)
     pair[1].axhline(0, color=style.GREY, linewidth=0.8)
@@ -214,6 +254,19 @@ def _draw_rings(
         axes.set_xlabel("2θ (°)")
         if ring is not None and ring <= rings["two_theta"].max():
             axes.axvline(ring, color=style.BLACK, linestyle=":", linewidth=1)
+
+
+def _make_room(axes: Axes, lit: pd.DataFrame) -> None:
+    """Choose the axis of photons a pixel, with room for a legend above all lines."""
+    drawn = lit[["photons", "reference"]].to_numpy()
+    above = drawn[drawn > 0]
+    if len(above) and above.max() > FAR_ABOVE * np.median(above):
+        style.plain_log(axes)
+        low, high = above.min() / 1.5, above.max()
+        axes.set_ylim(low, high * (high / low) ** 0.3)
+    elif len(above):
+        axes.set_ylim(0, 1.3 * above.max())
+    axes.legend(loc="upper right", fontsize=6.5)
 
 
 def water_ring(profile: Profile | None, photon_energy: float) -> float | None:

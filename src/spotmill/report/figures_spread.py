@@ -1,5 +1,6 @@
 """How spots, photons and resolutions are spread in every dataset."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,24 +11,25 @@ from numpy.typing import ArrayLike, NDArray
 
 from spotmill.report import style
 from spotmill.report.charts import Line, Panel, chart, evenly
-from spotmill.report.inputs import Inputs, read_spots
+from spotmill.report.inputs import Inputs, read_all_spots
 from spotmill.report.style import Drawing, new_figure, styled, to_picture
 
 # Truth tables read of a dataset, and points of a curve: more would not be seen.
 PATTERNS = 200
 POINTS = 120
+# Of 1 / d, about so many for all datasets, of a width that is 1, 2 or 5 times a power of ten.
 BINS = 24
 RESOLUTIONS = (20, 10, 6, 5, 4, 3, 2.5, 2, 1.7, 1.5, 1.3, 1.2, 1.1, 1)  # Å
 PANELS = (
     ("spots", "true spots of the pattern, from", "share of patterns", "Spots"),
     ("photons", "drawn photons of the spot, from", "share of spots", "Photons"),
-    ("resolution", "1 / d  (1/Å)", "spots per pattern", "Resolution"),
+    ("resolution", "1 / d  (1/Å)", "spots per pattern in {width:g}/Å", "Resolution"),
 )
 
 
 def draw_spread(inputs: Inputs) -> Drawing:
     """Draw how many patterns have so many spots, spots so many photons, and at which resolution."""
-    table = spread(inputs)
+    table, width = spread(inputs)
     names = list(dict.fromkeys(table["dataset"]))
     with styled():
         figure = new_figure(10, 3.7)
@@ -45,7 +47,9 @@ def draw_spread(inputs: Inputs) -> Drawing:
                     linewidth=1.3,
                     label=name,
                 )
-            axes.set(xlabel=x_label, ylabel=y_label, title=title)
+            axes.set(xlabel=x_label, ylabel=y_label.format(width=width))
+            # A line above, so that the resolutions along the upper edge have room.
+            axes.set_title(title, pad=16)
             axes.set_ylim(bottom=0)
         photons = figure.axes[1]
         photons.set_xscale("log")
@@ -63,29 +67,41 @@ def draw_spread(inputs: Inputs) -> Drawing:
         "against resolution.",
         f"True spots of at least {inputs.hit.min_photons} drawn photons. Numbers of spots are of "
         f"all patterns; photons and resolutions of {PATTERNS} patterns a dataset at most, evenly "
-        "taken. A higher photon energy or a shorter camera length reaches larger 1 / d.",
+        f"taken. Spots are counted in bins of {width:g}/Å, the same ones for all datasets. A "
+        "higher photon energy or a shorter camera length reaches larger 1 / d.",
         picture,
         table,
-        _chart(table, names),
+        _chart(table, names, width),
     )
 
 
-def spread(inputs: Inputs) -> pd.DataFrame:
-    """Return the lines of all panels, one row a point."""
+def spread(inputs: Inputs) -> tuple[pd.DataFrame, float]:
+    """Return the lines of all panels, one row a point, and the width of bins of 1 / d, 1/Å."""
     parts = []
+    inverse: dict[str, tuple[NDArray[np.float64], int]] = {}
     for name in inputs.datasets:
         patterns = inputs.frames(name, "crystal").sort_values("index")
         if patterns.empty:
             continue
         chosen = patterns.iloc[evenly(len(patterns), PATTERNS)]
-        spots = pd.concat([read_spots(row) for _, row in chosen.iterrows()])
+        spots = read_all_spots(chosen)
         spots = spots[spots["photons"] >= inputs.hit.min_photons]
         parts.append(_table(name, "spots", *at_least(patterns["n_spots"])))
         parts.append(_table(name, "photons", *at_least(spots["photons"])))
-        parts.append(_table(name, "resolution", *_per_pattern(spots["d"], len(chosen))))
+        inverse[name] = 1 / spots["d"].to_numpy(dtype=float), len(chosen)
     if not parts:
-        return pd.DataFrame(columns=["dataset", "panel", "x", "y"])
-    return pd.concat(parts, ignore_index=True)
+        return pd.DataFrame(columns=["dataset", "panel", "x", "y"]), 0.0
+    width = bin_width(max((float(own.max()) for own, _ in inverse.values() if len(own)), default=1))
+    for name, (own, count) in inverse.items():
+        parts.append(_table(name, "resolution", *_per_pattern(own, count, width)))
+    return pd.concat(parts, ignore_index=True), width
+
+
+def bin_width(top: float) -> float:
+    """Return the width of bins from 0 to `top`: 1, 2 or 5 times a power of ten."""
+    power = math.floor(math.log10(top / BINS))
+    widths = [float(f"{first}e{power}") for first in (1, 2, 5)] + [float(f"1e{power + 1}")]
+    return min(widths, key=lambda width: abs(math.log(width * BINS / top)))
 
 
 def at_least(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -102,10 +118,12 @@ def at_least(values: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64
     return ordered[kept], share[kept]
 
 
-def _per_pattern(d: "pd.Series[float]", patterns: int) -> tuple[NDArray[np.float64], ...]:
-    inverse = 1 / d.to_numpy(dtype=float)
-    top = float(inverse.max()) if len(inverse) else 1.0
-    counts, edges = np.histogram(inverse, BINS, (0.0, top))
+def _per_pattern(
+    inverse: NDArray[np.float64], patterns: int, width: float
+) -> tuple[NDArray[np.float64], ...]:
+    """Return middles of bins and spots per pattern within, to the bin after the last spot."""
+    bins = (int(inverse.max() / width) if len(inverse) else 0) + 2
+    counts, edges = np.histogram(inverse, bins, (0.0, bins * width))
     return (edges[:-1] + edges[1:]) / 2, counts / patterns
 
 
@@ -131,10 +149,9 @@ def _name_resolutions(axes: Axes) -> None:
     upper = axes.secondary_xaxis("top")
     shown = resolutions(axes.get_xlim()[1])
     upper.set_xticks([1 / d for d in shown], [f"{d:g} Å" for d in shown], fontsize=7.5)
-    axes.set_title("Resolution", pad=16)
 
 
-def _chart(table: pd.DataFrame, names: Sequence[str]) -> str:
+def _chart(table: pd.DataFrame, names: Sequence[str], width: float) -> str:
     if table.empty:
         return ""
     panels = []
@@ -151,5 +168,6 @@ def _chart(table: pd.DataFrame, names: Sequence[str]) -> str:
             shown = resolutions(top)
             axis = {"tickvals": [1 / d for d in shown], "ticktext": [f"{d:g} Å" for d in shown]}
             x_label = "resolution d, even in 1 / d"
+        y_label = y_label.format(width=width)
         panels.append(Panel(lines, x_label, y_label, title, axis, {"rangemode": "tozero"}))
     return chart(panels, columns=3)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
 from spotmill.report import style
@@ -16,7 +17,15 @@ from spotmill.report.figures_quality import Scored, draw_calibration, draw_curve
 from spotmill.report.flux import FluxTask
 from spotmill.report.inputs import Inputs
 from spotmill.report.names import conditions, frame_name
-from spotmill.report.style import Drawing, Picture, new_figure, plain_log, styled, to_picture
+from spotmill.report.style import (
+    Drawing,
+    Picture,
+    legend_columns,
+    new_figure,
+    plain_log,
+    styled,
+    to_picture,
+)
 from spotmill.report.verdict import Group
 
 ERRORS = 6
@@ -134,17 +143,18 @@ def draw_training(task: Task | FluxTask) -> Drawing:
         and pd.api.types.is_numeric_dtype(history[column])
         and history[column].notna().any()
     ]
+    of_extras = _measured(extras)
     with styled():
         figure = new_figure(10 if extras else 6, 3.2)
         panels = figure.subplots(1, 2 if extras else 1, squeeze=False)[0]
         _draw_curves(panels[0], history, LOSSES)
-        panels[0].set_title("Loss")
+        panels[0].set(title="Loss", ylabel="loss")
         logarithmic = bool((history[list(LOSSES)].min() > 0).all())
         if logarithmic:
             plain_log(panels[0])
         if extras:
             _draw_curves(panels[1], history, extras)
-            panels[1].set_title("Recorded besides")
+            panels[1].set(title="Recorded besides", ylabel=of_extras)
         picture = to_picture(figure)
     return Drawing(
         f"{task.name}_training",
@@ -155,13 +165,20 @@ def draw_training(task: Task | FluxTask) -> Drawing:
         history,
         chart(
             [
-                Panel(history_lines(history, LOSSES), "epoch", "", "Loss", {},
+                Panel(history_lines(history, LOSSES), "epoch", "loss", "Loss", {},
                       losses_axis(history, logarithmic)),
-                *([Panel(history_lines(history, extras, 2), "epoch", "", "Recorded besides")]
+                *([Panel(history_lines(history, extras, 2), "epoch", of_extras,
+                         "Recorded besides")]
                   if extras else []),
             ]
         ),
     )  # fmt: skip
+
+
+def _measured(columns: Sequence[str]) -> str:
+    """Return the name of an axis for what was recorded from epoch to epoch."""
+    names = [column.replace("_", " ") for column in columns]
+    return names[0] if len(names) == 1 else "value"
 
 
 def _draw_curves(axes: Axes, history: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -187,43 +204,54 @@ def draw_confusion(evaluation: Evaluation) -> Drawing:
     lines = -(-len(results) // columns)
     records = []
     with styled():
-        figure = new_figure(3.4 * columns, 3.5 * lines)
+        figure = new_figure(3.4 * columns + 0.7, 3.5 * lines)
         grid = figure.subplots(lines, columns, squeeze=False)
         for axes, result in zip(grid.flat, results, strict=False):
-            _draw_matrix(axes, result, evaluation.classes)
+            drawn = _draw_matrix(axes, result, evaluation.classes)
             records += [
-                {"name": result.name, "truth": truth, "said": said, "frames": count}
+                {"name": result.name, "truth": truth, "said": said, "frames": count, "of": sum(row)}
                 for truth, row in zip(evaluation.classes, result.confusion, strict=True)
                 for said, count in zip(evaluation.classes, row, strict=True)
             ]
         for axes in list(grid.flat)[len(results) :]:
             axes.set_visible(False)
+        bar = figure.colorbar(drawn, ax=grid, location="right", shrink=0.6, aspect=25)
+        bar.set_label("share of the frames of a row, %")
         picture = to_picture(figure)
     ours = evaluation.ours
     return Drawing(
         f"{evaluation.task}_confusion",
         "What was true and what was said",
         f"Confusion matrices; the model has {ours.correct} of {ours.n} right.",
-        "Rows: truth, columns: answer, numbers: test frames; the diagonal is right. First the "
+        "Rows: truth, columns: answer. In each field the number of test frames, and their share of "
+        "all frames of that truth, which the colour shows, too; the diagonal is right. First the "
         "model, then the classical baselines on the same frames.",
         picture,
         pd.DataFrame(records),
-    )
+    )  # fmt: skip
 
 
-def _draw_matrix(axes: Axes, result: Result, classes: Sequence[str]) -> None:
+def _draw_matrix(axes: Axes, result: Result, classes: Sequence[str]) -> AxesImage:
     matrix = np.array(result.confusion)
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+    shares = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    # Of many classes the fields are small.
+    size = 13 if len(classes) < 5 else max(5.0, 55 / len(classes))
     for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] < 0.55 else "black"
-        axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=13)
+        colour = "white" if shares[row, column] > 60 else "black"
+        words = f"{shares[row, column]:.0f} %" if matrix[row].any() else "–"
+        for part, y, side, points in (
+            (str(count), row, "bottom", size),
+            (words, row + 0.06, "top", 0.7 * size),
+        ):
+            axes.text(column, y, part, ha="center", va=side, color=colour, fontsize=points)
     places = range(len(classes))
     axes.set_xticks(places, classes)
     axes.set_yticks(places, classes, rotation=90, va="center")
     axes.set_xlabel("said")
     axes.set_ylabel("true")
-    axes.set_title(f"{result.name}\n{result.correct} of {result.n} right")
+    axes.set_title(f"{result.name}\n{result.correct} of {result.n} right", pad=10)
+    return drawn
 
 
 def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
@@ -242,19 +270,27 @@ def draw_per_dataset(inputs: Inputs, evaluation: Evaluation) -> Drawing:
         for number, result in enumerate(evaluation.results):
             offset = (number - (len(evaluation.results) - 1) / 2) * 0.7 / len(evaluation.results)
             _draw_points(axes, result, names, offset, number)
+        frames = {
+            name: max(r.per_dataset[name].n for r in evaluation.results if name in r.per_dataset)
+            for name in names
+        }
         axes.set_xticks(
             range(len(names)),
-            [f"{name}\n{conditions(inputs, name).replace(', ', chr(10))}" for name in names],
+            [
+                f"{name}\n{conditions(inputs, name).replace(', ', chr(10))}\nn {frames[name]}"
+                for name in names
+            ],
         )
         axes.set_ylim(-3, 103)
         axes.set_ylabel("accuracy, %")
-        figure.legend(loc="outside upper center", ncols=4)
+        columns = legend_columns([result.name for result in evaluation.results], 10)
+        figure.legend(loc="outside upper center", ncols=columns)
         picture = to_picture(figure)
     return Drawing(
         f"{evaluation.task}_per_dataset",
         "Dataset by dataset",
         "Accuracy with 95 % interval for each dataset, model and baselines side by side.",
-        "Few frames make wide intervals (95 %, Wilson).",
+        "n: test frames. Few frames make wide intervals (bars: 95 %, Wilson).",
         picture,
         pd.DataFrame(records),
     )
@@ -305,13 +341,20 @@ def draw_errors(inputs: Inputs, evaluation: Evaluation) -> Drawing:
         else "",
         picture,
         pd.DataFrame([worst.model_dump() for worst in evaluation.worst], columns=ERROR_COLUMNS),
+        said="" if rows else _no_errors(evaluation.ours),
     )
+
+
+def _no_errors(ours: Result) -> str:
+    if ours.correct == ours.n:
+        return f"All {ours.n} test frames were answered rightly."
+    return "This evaluation lists none."
 
 
 def _errors_title(evaluation: Evaluation) -> str:
     if any(worst.wrong for worst in evaluation.worst):
         return "The worst errors"
-    return "No error; the frames it was least sure of" if evaluation.worst else "No error"
+    return "No error; the frames it was least sure of" if evaluation.worst else "Errors"
 
 
 def error_words(worst: Worst) -> str:

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy.stats import chi2
 
 from spotmill.report import style
 from spotmill.report.charts import MOST, evenly
@@ -77,10 +78,17 @@ def draw_parts(task: ValueTask) -> Drawing:
         "Where on the range",
         "Error of the model beside limit and Cramér-Rao bound, by photon energy and camera length.",
         "Limit: the least error that any estimate can have on such photons and ranges. "
-        "Cramér-Rao: of an unbiased estimate that knows no range.",
+        "Cramér-Rao: of an unbiased estimate that knows no range. Bars: 95 % interval, of normal "
+        "errors.",
         picture,
         pd.DataFrame([part.model_dump() for part in parts], columns=list(Part.model_fields)),
     )
+
+
+def error_interval(rmse: float, n: int) -> tuple[float, float]:
+    """Return the 95 % interval of a root mean square error of `n` normal errors: of χ²."""
+    low, high = chi2.ppf([0.025, 0.975], n)
+    return float(rmse * np.sqrt(n / high)), float(rmse * np.sqrt(n / low))
 
 
 def _draw_part(axes: Axes, parts: list[Part], scale: float, factor: float) -> None:
@@ -92,6 +100,9 @@ def _draw_part(axes: Axes, parts: list[Part], scale: float, factor: float) -> No
     ):
         values = [factor * getattr(part, key) for part in parts]
         axes.plot(middle, values, color=colour, marker=marker, linewidth=1, label=label)
+        for place, part in zip(middle, parts if key == "rmse" else [], strict=False):
+            ends = [factor * end for end in error_interval(part.rmse, part.n)]
+            axes.plot([place, place], ends, color=colour, linewidth=1)
     if parts:
         plain_log(axes)
 
@@ -105,9 +116,9 @@ def draw_calibration(task: ValueTask) -> Drawing:
     middle = (edges[1:] + edges[:-1]) / 2
     normal = np.exp(-(middle**2) / 2) / np.sqrt(2 * np.pi) * len(pull) * (edges[1] - edges[0])
     words = ", ".join(
-        f"{level}: {share.value:.2f}"
+        f"{level}: {share.value:.2f} ({share.interval[0]:.2f} to {share.interval[1]:.2f})"
         for level, share in task.evaluation.ours.coverage.items()
-        if share.value is not None
+        if share.value is not None and share.interval is not None
     )
     with styled():
         figure = new_figure(5.4, 3.4)
@@ -121,7 +132,8 @@ def draw_calibration(task: ValueTask) -> Drawing:
         f"{task.name}_errors",
         "Are the stated deviations right?",
         f"Histogram of errors over stated deviations beside a normal law; coverage {words}.",
-        f"Share of frames within the stated interval, by its level: {words}.",
+        f"Share of the {len(table)} test frames within the stated interval, by its level, with "
+        f"95 % interval: {words}.",
         picture,
         pd.DataFrame({"pull": middle, "frames": counts, "normal": normal}),
     )

@@ -58,6 +58,7 @@ class FluxEvaluation(Stored):
     task: str
     target: str
     model: str
+    classes: list[str] = Field(default_factory=list)
     flux: list[float]
     n: dict[str, int]
     results: list[FluxResult] = Field(min_length=1)
@@ -132,5 +133,7 @@ def judge_flux(evaluation: FluxEvaluation) -> Verdict:
         problems.append(calibration.words)
     if problems:
         return Verdict(False, tuple(problems))
-    words = "at or above the blind bound at every flux" if blind else "no bound was computed"
+    words = "at no flux below the blind bound by more than the interval"
+    if not blind:
+        words = "no bound was computed"
     return Verdict(True, ("controls at chance", words))

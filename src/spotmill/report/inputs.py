@@ -217,6 +217,15 @@ def read_spots(row: pd.Series) -> pd.DataFrame:
     return spots[spots["index"] == row["index"]]
 
 
+def read_all_spots(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the true spots of manifest rows, each table read once."""
+    parts = []
+    for path, part in rows.groupby("truth", sort=False):
+        spots = read_table(str(path), SPOTS).to_pandas()
+        parts.append(spots[spots["index"].isin(part["index"])])
+    return pd.concat(parts, ignore_index=True)
+
+
 def _image(shard: Shard, row: pd.Series) -> Image:
     position = int(row["position"])
     if position >= len(shard) or shard.indices[position] != row["index"]:

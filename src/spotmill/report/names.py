@@ -1,7 +1,11 @@
 """What to call frames and datasets."""
 
+from typing import TYPE_CHECKING
+
 from spotmill.config import FIRST_EMPTY
-from spotmill.report.inputs import Inputs
+
+if TYPE_CHECKING:
+    from spotmill.report.inputs import Inputs
 
 
 def frame_name(index: int) -> str:
@@ -9,7 +13,7 @@ def frame_name(index: int) -> str:
     return f"empty {index - FIRST_EMPTY}" if index >= FIRST_EMPTY else f"frame {index}"
 
 
-def conditions(inputs: Inputs, dataset: str) -> str:
+def conditions(inputs: "Inputs", dataset: str) -> str:
     """Return photon energy and camera length of a dataset in a few characters."""
     row = inputs.datasets[dataset]
     return f"{row.photon_energy / 1000:g} keV, {row.clen:g} m"

@@ -146,7 +146,7 @@ Section = TaskSection | ValueSection | PeakSection | FluxSection
 # Sections that others than this module fill.
 PARTS = ("gallery", "changes", "cost")
 # Figures of the data that lie folded up.
-FOLDED = ("datasets", "distributions")
+FOLDED = ("frame_detail", "datasets", "distributions", "map")
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,7 @@ def render(contents: Contents, figures: str = "figures") -> str:
         summary=summary(inputs),
         breath=in_one_breath(shown),
         standings=shown,
+        named={row.task: row for row in shown},
         water=judge_water(inputs, contents.table),
         sections=contents.sections,
         parts=[name for name in PARTS if name != "changes" or contents.changes],

@@ -44,6 +44,7 @@ class Strength(Stored):
     low: float = Field(alias="from")
     n: int
     found: int
+    interval: Interval | None = None
 
 
 class Localisation(Stored):
@@ -204,5 +205,5 @@ def judge_peaks(evaluation: PeakEvaluation) -> Verdict:
     if best and best.f1 is not None:
         reasons.append(f"not below “{best.name}” (F1 {best.f1:.3f})")
     if evaluation.bound is not None:
-        reasons.append(f"counting statistics allow F1 {evaluation.bound:.3f}")
+        reasons.append(f"counting statistics allow F1 {evaluation.bound:.3f} (an estimate)")
     return Verdict(True, tuple(reasons))

@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -108,16 +109,19 @@ def _show(
         interpolation="nearest",
         extent=extent,
     )
+    # What is drawn over it must not stretch the axes.
+    axes.autoscale(False)
     axes.set_title(title)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
     return picture
 
 
-def add_scale(figure: Figure, picture: AxesImage, axes: Any, **where: Any) -> None:
-    """Draw the legend of the stepped scale beside some axes."""
+def add_scale(figure: Figure, picture: AxesImage, axes: Any, **where: Any) -> Colorbar:
+    """Draw the legend of the stepped scale beside some axes, and return it."""
     bar = figure.colorbar(picture, ax=axes, ticks=range(len(STEPS)), **where)
     bar.set_label("photons in the pixel")
     along = bar.ax.set_xticklabels if bar.orientation == "horizontal" else bar.ax.set_yticklabels
     along(STEP_NAMES)
     bar.ax.tick_params(length=0)
+    return bar

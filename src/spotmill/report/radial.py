@@ -79,10 +79,11 @@ def radial_profile(
     q = 2 * np.pi * s[live]
     edges = np.linspace(q.min(), q.max(), bins + 1)
     ring = np.clip(np.searchsorted(edges, q, side="right") - 1, 0, bins - 1)
-    total, frames = np.zeros(q.shape), 0
+    whole, frames = np.zeros(mask.shape), 0
     for image in images:
-        total += image[live]
+        whole += image
         frames += 1
+    total = whole[live]
     pixels = np.bincount(ring, minlength=bins)
     counts = np.bincount(ring, weights=total, minlength=bins)
     water = np.bincount(ring, weights=expected[live], minlength=bins)

@@ -17,6 +17,9 @@ from spotmill.report.stored import Stored
 from spotmill.report.verdict import percent
 from spotmill.report.words import number
 
+# From this rank correlation on two maps are alike; so are nets that differ by no more than this.
+ALIKE, NEAR = 0.7, 0.1
+
 
 class OnSpots(Stored):
     """How much of all change lies on true spots; `correlation` is with the map as trained."""
@@ -99,9 +102,53 @@ class Saliency:
         return (
             f"What true spots raise the answer by, less what they lower it, is "
             f"{_share(first.spots.net)} of all change, and {_share(other.net)} with the model’s "
-            f"weights shuffled. Rank correlation of the two maps {number(other.correlation)}: "
-            "near 1, a map shows the frame rather than what was learnt."
+            f"weights shuffled. Rank correlation of the two maps, signs aside: "
+            f"{number(other.correlation)} (the first frame, weights shuffled once)."
         )
+
+    @property
+    def verdict(self) -> str:
+        """Return in words whether the map tells what was learnt."""
+        first = next((frame for frame in self.found.frames if frame.shuffled), None)
+        if first is None or first.shuffled is None or first.shuffled.correlation is None:
+            return (
+                "No map of shuffled weights stands beside it, so it shows what the model reads, "
+                "which may be due to how it is built as well as to what it learnt."
+            )
+        alike = first.shuffled.correlation >= ALIKE
+        own, other = first.spots.net if first.spots else None, first.shuffled.net
+        if own is None or other is None:
+            return _WITHOUT_SPOTS[alike]
+        if alike and abs(own - other) <= NEAR:
+            return (
+                "The map says nothing of what was learnt: with the weights shuffled it is nearly "
+                "the same, spots and all, since the model is built to look there. What it learnt, "
+                "its right answers and its controls show."
+            )
+        if alike:
+            return (
+                "Where the map is strong says nothing of what was learnt: with the weights "
+                "shuffled the same parts count, since the model is built to look there. Only by "
+                "how much, and whether, they raise or lower the answer is due to its weights."
+            )
+        if own - other > NEAR:
+            return (
+                "The map is of what this model learnt, right or wrong: with the weights shuffled "
+                "other parts count, and true spots speak less for a hit."
+            )
+        return (
+            "The map is due to this model’s weights, since with them shuffled other parts count; "
+            "but true spots speak for a hit no more than there, so that they do is no sign of "
+            "learning."
+        )
+
+
+_WITHOUT_SPOTS = {
+    True: "The map says nothing of what was learnt: with the weights shuffled, the same parts "
+    "count.",
+    False: "The map is of what this model learnt, right or wrong: with the weights shuffled, other "
+    "parts count.",
+}
 
 
 def _share(value: float | None) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from spotmill.report.evaluations import Result, Task
+from spotmill.report.evaluations import Control, Result, Task
 from spotmill.report.flux import AtFlux, FluxEvaluation, FluxTask, judge_flux
 from spotmill.report.inputs import Inputs
 from spotmill.report.peaks import PeakEvaluation, PeakTask, judge_peaks
@@ -71,6 +71,7 @@ class Standing:
     paper: str
     controls: tuple[Checked, ...]
     verdict: Verdict
+    of_paper: bool = False
 
 
 def standings(inputs: Inputs) -> list[Standing]:
@@ -98,7 +99,11 @@ def in_one_breath(rows: Sequence[Standing]) -> str:
     names = ", ".join(row.task for row in failed)
     words = f"{len(rows) - len(failed)} of {len(rows)} trained models hold; not {names}"
     if failed and len(sound) == len(failed) and all(row.controls for row in failed):
-        return f"{words}, whose controls are at chance: they learnt too little, but nothing leaked."
+        whose = ", the paper's models" if all(row.of_paper for row in failed) else ""
+        return (
+            f"{words}{whose}: on frames that they never saw they are too poor; their controls are "
+            "at chance, so that nothing leaked."
+        )
     dishonest = ", ".join(row.task for row in failed if row not in sound)
     return f"{words}; a control is off chance in {dishonest}." if dishonest else f"{words}."
 
@@ -137,7 +142,7 @@ def _of_classes(task: Task) -> Standing:
 
     def told(result: Result, name: str = "") -> Told:
         low, high = (100 * end for end in result.interval)
-        basis = f"{low:.1f} to {high:.1f} %, {result.correct} of {result.n}"
+        basis = f"{low:.1f} to {high:.1f}\u00a0%, {result.correct} of {result.n}"
         return Told(percent(result.accuracy), f"{name}: {basis}" if name else basis)
 
     return Standing(
@@ -151,13 +156,23 @@ def _of_classes(task: Task) -> Standing:
         else Told("–", NOT_COMPUTED),
         told(best, best.name) if best else Told("–"),
         claim(task) or PAPER_BEST.get(("classes", evaluation.target), ""),
-        tuple(
-            Checked(one.name, one.at_chance, one.what,
-                    f"{percent(one.accuracy)}, chance {percent(one.chance)}")
-            for one in evaluation.controls
-        ),
+        _counted(evaluation.controls),
         judge(task),
+        bool(claim(task)),
     )  # fmt: skip
+
+
+def _counted(controls: Sequence[Control]) -> tuple[Checked, ...]:
+    """Return controls that count right answers."""
+    return tuple(
+        Checked(
+            one.name,
+            one.at_chance,
+            one.what,
+            f"{percent(one.accuracy)} of {one.n}, chance {percent(one.chance)}",
+        )
+        for one in controls
+    )
 
 
 def telling_place(evaluation: FluxEvaluation) -> int:
@@ -191,22 +206,23 @@ def _of_flux(task: FluxTask) -> Standing:
     others = evaluation.results[1:]
     best = max(others, key=lambda one: one.flux[place].auroc or 0.0, default=None)
     bounds = [f"{bound.name} {auroc(bound.flux[place])}" for bound in evaluation.bounds]
+    spans = [
+        f"{bound.name} {point.interval[0]:.3f} to {point.interval[1]:.3f}"
+        for bound in evaluation.bounds
+        if (point := bound.flux[place]).interval
+    ]
     return Standing(
         task.name,
         evaluation.model,
         "Hits at low flux",
         f"AUROC at {evaluation.flux[place]:g} of the full flux",
         Told(auroc(ours), basis(ours)),
-        Told(", ".join(bounds)) if bounds else Told("–", NOT_COMPUTED),
+        Told(", ".join(bounds), ", ".join(spans)) if bounds else Told("–", NOT_COMPUTED),
         Told(auroc(best.flux[place]), f"{best.name}: {basis(best.flux[place])}")
         if best
         else Told("–"),
         PAPER_BEST.get(("flux", evaluation.target), ""),
-        tuple(
-            Checked(one.name, one.at_chance, one.what,
-                    f"{percent(one.accuracy)}, chance {percent(one.chance)}")
-            for one in evaluation.controls
-        ),
+        _counted(evaluation.controls),
         judge_flux(evaluation),
     )  # fmt: skip
 
@@ -229,7 +245,7 @@ def _of_peaks(task: PeakTask) -> Standing:
         "Locating peaks",
         "F1 of found peaks",
         Told(f1(ours.f1), basis(ours.f1_interval, ours.n)),
-        Told(f1(evaluation.bound), evaluation.bounds[0].name.replace("_", " "))
+        Told(f1(evaluation.bound), f"{evaluation.bounds[0].name.replace('_', ' ')}, an estimate")
         if evaluation.bounds
         else Told("–", NOT_COMPUTED),
         Told(f1(best.f1), f"{best.name}: {basis(best.f1_interval, best.n)}")
@@ -269,7 +285,8 @@ def _of_values(task: ValueTask) -> Standing:
         else Told("–"),
         PAPER_BEST.get(("values", evaluation.target), ""),
         tuple(
-            Checked(one.name, one.at_chance, one.what, f"correlation {one.correlation:.2f}")
+            Checked(one.name, one.at_chance, one.what,
+                    f"correlation {one.correlation:.2f} on {one.n}")
             for one in evaluation.controls
         ),
         judge_values(evaluation),

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import logging
 import signal
 import socket
 from collections.abc import Callable
@@ -18,20 +19,48 @@ from spotmill.errors import SpotmillError
 LOOPBACK = "127.0.0.1"
 MOST_AT_ONCE = 64  # requests
 WHOLE_REQUEST = 15.0  # s that a request may take to come
+TAKEN = 30.0  # s within which some of an answer must be taken
+# Bytes that the system keeps of an answer: of more, a slow reader would seem to take nothing.
+KEPT = 2**18
 PATIENCE = 2  # s for answers under way at the end
 
 
 class Hurried(H11Protocol):
-    """Close connections on which no whole request comes in time.
+    """Close connections on which no whole request comes in time, or of whose answers none is taken.
 
-    uvicorn waits for ever for the first request of a connection, and for the rest of any: as many
-    silent connections as are answered at once would keep all others out.
+    uvicorn waits for ever for the first request of a connection, for the rest of any, and for who
+    asks and never reads: as many of these as are answered at once would keep all others out.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Await the first request."""
         super().connection_made(transport)
+        self._taken = 0
         self._await_request()
+        self._await_reader()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Await nobody any more."""
+        self._reader.cancel()
+        super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """Note that most of what waited was taken."""
+        self._taken += 1
+        super().resume_writing()
+
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._reader = self.loop.call_later(
+            TAKEN, self._abort_where_none_read, waiting, self._taken
+        )
+
+    def _abort_where_none_read(self, before: int, taken: int) -> None:
+        if 0 < before <= self.transport.get_write_buffer_size() and taken == self._taken:
+            # Closing would wait until all is taken.
+            self.transport.abort()
+        else:
+            self._await_reader()
 
     def on_response_complete(self) -> None:
         """Await the next request."""
@@ -66,6 +95,7 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
     try:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KEPT)
         server.bind(address)
         server.listen(128)
     except OSError as error:
@@ -124,6 +154,15 @@ def configured(app: ASGIApp) -> uvicorn.Config:
     )
 
 
+class TidyServer(uvicorn.Server):
+    """Ends without a word on those who were cut off."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End; who has not taken all of an answer is no error."""
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
+
+
 def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[], None]) -> None:
     """Answer requests until Ctrl-C or a signal to end."""
 
@@ -134,7 +173,7 @@ def serve_until_stopped(app: ASGIApp, server: socket.socket, ready: Callable[[],
     before = signal.signal(signal.SIGTERM, stop)
     try:
         ready()
-        uvicorn.Server(configured(app)).run(sockets=[server])
+        TidyServer(configured(app)).run(sockets=[server])
     except KeyboardInterrupt:
         pass
     finally:

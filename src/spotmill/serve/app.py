@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from spotmill.errors import SpotmillError
+from spotmill.serve.card_text import parts_of
 from spotmill.serve.frame_pictures import LARGE, SMALL, legend
 from spotmill.serve.guard import Guard
 from spotmill.serve.inside import file_inside, folder_inside, inside
@@ -48,7 +49,11 @@ SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 )
+# Tells a page that what it shows is the last that could be seen.
+FAILING = "Spotmill-Failing"
 KEEP = {"Cache-Control": "no-cache"}
+# Of the report, and made after it (spotmill.commands.cost).
+COST = "cost/cost.js"
 TEXTS = (".md", ".csv", ".tsv", ".log", ".geom", ".yaml", ".yml", ".txt", ".checked")
 
 
@@ -64,12 +69,18 @@ class View:
         """Return a page."""
         state = self.live.state()
         found = state.found if state else None
-        return HTMLResponse(self.pages.fill(template, found=found, **values), status)
+        old = state.made if state and self.live.is_failing else None
+        return HTMLResponse(self.pages.fill(template, found=found, old=old, **values), status)
 
     def _state(self) -> State:
         state = self.live.state()
         if state is None:
-            raise HTTPException(503, "The first look at the results is not over; reload.")
+            raise HTTPException(
+                503,
+                "The results cannot be looked at; why is told where the server runs."
+                if self.live.is_failing
+                else "The first look at the results is not over; reload.",
+            )
         return state
 
     def overview(self, request: Request) -> Response:
@@ -84,6 +95,8 @@ class View:
         state = self._state()
         age = str(int(time.time() - state.made))
         headers = {"ETag": state.etag, "Cache-Control": "no-store", "Age": age}
+        if self.live.is_failing:
+            headers[FAILING] = "yes"
         if request.headers.get("if-none-match") == state.etag:
             return Response(status_code=304, headers=headers)
         return Response(state.body, media_type="application/json", headers=headers)
@@ -162,6 +175,9 @@ class View:
             told = read_json(folder / main[kind])
         readme = file_inside(self.root, f"{kind}/{name}/README.md")
         columns, rows = result_rows(told)
+        parts = list(parts_of(read_text(readme) if readme else ""))
+        within = {part.lines[1] for part in parts if part.kind == "picture"}
+        pictures = [one.name for one in files if one.name.endswith((".png", ".svg"))]
         return self.page(
             "card",
             kind=kind,
@@ -170,9 +186,9 @@ class View:
             columns=columns,
             rows=rows,
             notes=list(map(str, listed(told.get("notes")))) if isinstance(told, dict) else [],
-            text=read_text(readme) if readme else "",
+            parts=parts,
             files=files,
-            pictures=[one.name for one in files if one.name.endswith((".png", ".svg"))],
+            pictures=[name for name in pictures if name not in within],
         )
 
     def report(self, request: Request) -> Response:
@@ -191,6 +207,9 @@ class View:
                     title="No report yet",
                     words="The report is the last step of a production; it stands here once made.",
                 )
+            if name == COST:
+                # The page asks for it at any time; until it is there, it has nothing to tell.
+                return Response(media_type="text/javascript", headers=KEEP)
             raise HTTPException(404)
         return send(found, REPORT, {"X-Frame-Options": "SAMEORIGIN"})
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spotmill.errors import SpotmillError
+from spotmill.report.names import frame_name
 from spotmill.serve.scan import ShardFile
 
 SMALL, LARGE = 360, 1400  # pixels across
@@ -36,6 +37,11 @@ class ShownFrame:
     n_spots: int | None = None
     bragg_photons: int | None = None
     is_hit: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the frame, as in the report."""
+        return frame_name(self.index)
 
     @property
     def words(self) -> str:

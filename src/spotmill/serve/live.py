@@ -1,15 +1,15 @@
 """What the overview tells, put together in the background so that no request waits for a disk."""
 
-import csv
 import hashlib
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from spotmill.formats.benchmarks import benchmark_rows
 from spotmill.serve.curves import Curve, Curves
 from spotmill.serve.frame_pictures import FramePictures, ShownFrame
 from spotmill.serve.inside import file_inside
@@ -23,6 +23,8 @@ UNWATCHED = 20.0  # s without a request after which nobody watches
 FIRST_LOOK = 20.0  # s that a request waits for the very first one
 FRESH = 1.0  # s that it waits for a new one, when nobody watched before
 MOST_BENCHMARKS = 40
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Live:
         self._means: dict[str, tuple[int, float | None]] = {}
         self._state: State | None = None
         self._asked = 0.0
+        self._failing = False
         self._changed = threading.Condition()
         self._wake = threading.Event()
         self._stop = False
@@ -82,16 +85,13 @@ class Live:
         self._wake.set()
         self._thread.join(5)
 
-    def state(self) -> State | None:
-        """Return the latest state; None where the very first look takes too long.
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last look ended by a fault; it is printed where the server runs."""
+        return self._failing
 
-        Raises
-        ------
-        RuntimeError
-            When looking has ended, by a fault that is printed where the server runs.
-        """
-        if not self._thread.is_alive():
-            raise RuntimeError("nobody looks at the results any more; start the server anew")
+    def state(self) -> State | None:
+        """Return the latest state; None where the very first look takes too long, or fails."""
         now = time.monotonic()
         idle, self._asked = now - self._asked > UNWATCHED, now
         before = self._state
@@ -100,7 +100,8 @@ class Live:
         self._wake.set()
         with self._changed:
             self._changed.wait_for(
-                lambda: self._state is not before, FIRST_LOOK if before is None else FRESH
+                lambda: self._state is not before or self._failing,
+                FIRST_LOOK if before is None else FRESH,
             )
         return self._state
 
@@ -121,18 +122,30 @@ class Live:
     def _work(self) -> None:
         while not self._stop:
             begun = time.monotonic()
-            # A disk that is away comes back; meanwhile what was seen last stands.
-            with suppress(OSError):
-                state = self._look()
-                with self._changed:
-                    self._state = state
-                    self._changed.notify_all()
+            self._try()
             took = time.monotonic() - begun
             pause = max(EVERY, RATIO * took)
             self._wake.clear()
             watched = time.monotonic() - self._asked < UNWATCHED
             if not self._stop:
                 self._wake.wait(pause if watched else None)
+
+    def _try(self) -> None:
+        """Look; where that fails, what was seen last stands."""
+        state, failing = self._state, False
+        try:
+            state = self._look()
+        except OSError:
+            # A disk that is away comes back.
+            pass
+        except Exception:
+            # Files of any kind are looked at, and no page may fall with one of them.
+            failing = True
+            if not self._failing:
+                log.exception("A look at the results failed; the pages keep the last one")
+        with self._changed:
+            self._state, self._failing = state, failing
+            self._changed.notify_all()
 
     def _look(self) -> State:
         found = self._scanner.look()
@@ -163,19 +176,9 @@ class Live:
         files = self._scanner.benchmarks(rule, MOST_BENCHMARKS)
         known = self._means.get(rule)
         if known is None or known[0] != len(files):
-            took = [seconds for seconds in map(benchmark_seconds, files) if seconds is not None]
+            took = [rows[-1]["s"] for rows in map(benchmark_rows, files) if rows]
             known = self._means[rule] = (len(files), sum(took) / len(took) if took else None)
         return known[1]
-
-
-def benchmark_seconds(path: Path) -> float | None:
-    """Return the seconds that a benchmark file of Snakemake tells, or None."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            rows = list(csv.DictReader(file.read(65536).splitlines(), delimiter="\t"))
-        return float(rows[-1]["s"])
-    except (OSError, LookupError, TypeError, ValueError, csv.Error):
-        return None
 
 
 def title(progress: RunProgress) -> str:

@@ -156,7 +156,8 @@ window.spotmill = spotmill;
         at = (at + step + points.length) % points.length;
         const point = points[at];
         window.Plotly.Fx.hover(place, [{ curveNumber: point.trace, pointNumber: point.number }], ["xy"]);
-        said.textContent = told.data[point.trace].text[point.number].replace(/<br>/g, "; ");
+        const { hovertext, text } = told.data[point.trace];
+        said.textContent = (hovertext || text)[point.number].replace(/<br>/g, "; ");
       } else if (event.key === "Enter" && at >= 0) {
         open(points[at].frame);
       } else return;
@@ -225,10 +226,45 @@ window.spotmill = spotmill;
     );
     document.querySelectorAll("figure[data-height]").forEach((figure) => prepare(figure, watcher));
   });
+  // A link into what is folded up opens it; one to a section opens the section.
+  function unfold(hash) {
+    const target = document.getElementById(hash.slice(1));
+    if (!target) return;
+    const within = target.matches("section") ? target.querySelector(":scope > details.fold") : null;
+    for (let part = within || target; part; part = part.parentElement) {
+      if (part.matches("details")) part.open = true;
+    }
+  }
+
+  function foldAll() {
+    const button = document.getElementById("unfold");
+    if (!button) return;
+    const folds = [...document.querySelectorAll("details.fold")];
+    const some = () => folds.some((part) => !part.open);
+    const name = () => (button.textContent = some() ? "Open all" : "Fold all");
+    button.hidden = !folds.length;
+    button.addEventListener("click", function () {
+      const open = some();
+      folds.forEach((part) => (part.open = open));
+      name();
+    });
+    folds.forEach((part) => part.addEventListener("toggle", name));
+    document.addEventListener("click", function (event) {
+      const link = event.target.closest("a[href^='#']");
+      if (link) unfold(link.hash);
+    });
+    window.addEventListener("hashchange", () => unfold(location.hash));
+    if (location.hash) {
+      unfold(location.hash);
+      document.getElementById(location.hash.slice(1))?.scrollIntoView();
+    }
+  }
+  document.addEventListener("DOMContentLoaded", foldAll);
+
   // What is folded up is printed, too.
   let unfolded = [];
   window.addEventListener("beforeprint", function () {
-    unfolded = [...document.querySelectorAll("details.more:not([open])")];
+    unfolded = [...document.querySelectorAll("details:is(.more, .fold):not([open])")];
     unfolded.forEach((part) => (part.open = true));
   });
   window.addEventListener("afterprint", () => unfolded.forEach((part) => (part.open = false)));

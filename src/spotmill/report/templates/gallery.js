@@ -98,9 +98,12 @@
     const picture = new Image();
     picture.src = line.thumbnail;
     picture.alt = "";
-    button.append(picture, element("strong", `${line.dataset}/${line.index}`));
-    const flux = line.flux === 1 ? "" : `, flux × ${short(line.flux)}`;
-    button.append(element("span", `${KINDS[kindOf(line)]}, ${line.n_spots} ${line.n_spots === 1 ? "spot" : "spots"}${flux}`));
+    // A frame stands in the list once for each flux that a task saw it at.
+    const dimmed = line.share === 1 ? "" : ` at ${short(line.share)} of the flux`;
+    button.append(picture, element("strong", `${line.dataset}, ${line.name}${dimmed}`));
+    const flux = line.flux === line.share ? "" : `, flux × ${short(line.flux)}`;
+    const full = line.share === 1 ? "" : " at full flux";
+    button.append(element("span", `${KINDS[kindOf(line)]}, ${line.n_spots} ${line.n_spots === 1 ? "spot" : "spots"}${full}${flux}`));
     button.append(element("span", `${short(line.photon_energy / 1000)} keV, ${short(line.clen)} m`));
     const wrong = line.told.filter((one) => !one.right).map((one) => one.task);
     if (wrong.length) button.append(element("span", `✗ wrong: ${wrong.map(breakable).join(", ")}`, "gallery-wrong"));

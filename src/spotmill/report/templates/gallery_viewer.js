@@ -50,7 +50,7 @@
 
   function tellFacts(line) {
     const rows = [
-      ["frame", `${line.dataset}/${line.index}`], ["spots", `${line.n_spots}${line.share === 1 ? "" : " at full flux"}`],
+      ["frame", `${line.dataset}, ${line.name}`], ["spots", `${line.n_spots}${line.share === 1 ? "" : " at full flux"}`],
       ["Bragg photons", `${line.photons}${line.share === 1 ? "" : " at full flux"}`],
       ["photon energy", `${short(line.photon_energy, 6)} eV`], ["camera length", `${short(line.clen, 6)} m`],
       ["flux on the crystal", `× ${short(line.flux)}`], ["split", line.split || "in no task"],
@@ -233,7 +233,8 @@
   }
 
   async function copy() {
-    const command = `spotmill explain ${current.dataset}/${current.index}`;
+    const number = current.name.replace("frame ", "").replace("empty ", "e");
+    const command = `spotmill explain ${current.dataset}/${number}`;
     try {
       await navigator.clipboard.writeText(command);
       at("copy").textContent = "copied";

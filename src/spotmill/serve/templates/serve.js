@@ -119,11 +119,13 @@
 
   // ---- questions ---------------------------------------------------------------------------
   let lostSince = null;
-  const lost = (is, age) => {
+  const lost = (is, age, failing) => {
     lostSince = is ? (lostSince ?? new Date()) : null;
     const old = age > STALE;
-    find("#lost").hidden = !is && !old;
-    if (is) {
+    find("#lost").hidden = !is && !old && !failing;
+    if (failing) {
+      find("#lost").textContent = `The last look at the results failed; why is told where the server runs. What stands here is ${words(age)} old.`;
+    } else if (is) {
       find("#lost").textContent = `No answer from the server since ${lostSince.toLocaleTimeString()}: has it ended, or the tunnel to it?`;
     } else if (old) {
       find("#lost").textContent = `The results could not be read for ${words(age)}: does their disk answer?`;
@@ -148,7 +150,7 @@
         draw(false);
         tick();
       } else if (answer.status !== 304) throw new Error(String(answer.status));
-      lost(false, Number(answer.headers.get("age")));
+      lost(false, Number(answer.headers.get("age")), answer.headers.has("spotmill-failing"));
       pause = document.body.dataset.live ? EVERY : REST;
     } catch {
       lost(true);
