@@ -1,16 +1,16 @@
 from snakemake.utils import min_version
 
 from spotmill.errors import SpotmillError
-from spotmill.model import read_yaml
+from spotmill.model import read_keys
 
 min_version("9.1")
 
 # Jobs stop when the Snakemake that started them is gone.
 shell.prefix("set -euo pipefail; export SPOTMILL_WORKFLOW=$PPID; ")
 
-# Snakemake's own reader takes a key that stands twice, and is wordy where a file is no text.
+# Snakemake's own reader takes a key that stands twice, and is wordy where a file holds no keys.
 try:
-    read_yaml("config/config.yaml")
+    read_keys("config/config.yaml")
 except SpotmillError as error:
     raise WorkflowError(str(error))
 

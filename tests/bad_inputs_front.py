@@ -44,6 +44,9 @@ FRONT = [
     ),
     bad("init", "update and source", "not allowed with.*; see", update=True, source=True),
     bad("completion", "unknown shell", "invalid choice: 'powershell'", **{"": "powershell"}),
+    bad("completion", "misspelt shell", "'bsh'; .*did you mean bash.; see", **{"": "bsh"}),
+    bad("diff", "misspelt option", "--jsn; did you mean --json.; see", jsn=True),
+    bad("init", "misspelt option", "--updat3; did you mean --update.; see", updat3=True),
     bad("completion", "no shell", "required: shell; see", **{"": None}),
     bad("doctor", "value of a switch", "--json: ignored explicit.*; see", **{"": "--json=yes"}),
 ]

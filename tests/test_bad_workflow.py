@@ -54,7 +54,7 @@ def remove(name: str):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (append(CONFIG, "sead: 3\n"), rf"{CONFIG}: sead: unknown key; known here: "),
+        (append(CONFIG, "sead: 3\n"), rf"{CONFIG}: sead: unknown key; did you mean seed\?"),
         (write(CONFIG, b"shard_size: 0\n"), rf"{CONFIG}: shard_size: "),
         (append(CONFIG, "seed: 8\n"), rf"{CONFIG}: line .*: seed: is given twice; keep one"),
         (append(CONFIG, "seed: [8\n"), rf"{CONFIG}: line .*: is not valid YAML; mend"),

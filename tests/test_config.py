@@ -83,10 +83,23 @@ HEAD = "dataset\tphoton_energy\tclen\tn_patterns\n"
         (HEAD + "01\t6000\t0.15\t0\n", r"line 2: n_patterns: "),
         (HEAD + "01\t6000\t0.15\t4.5\n", r"line 2: n_patterns: "),
         (HEAD + "01\t6000\t0.15\n", r"line 2: has 3 columns, the header 4"),
+        (HEAD + "01\t6000\t\t40\n", r"line 2: clen: is empty; fill it in: camera length, m"),
+        (
+            "dataset\tphoton_energy\tn_patterns\n01\t6000\t40\n",
+            r"line 1: lacks the column clen; add it .*camera length, m",
+        ),
+        (
+            "dataset\tn_patterns\n01\t40\n",
+            r"line 1: lacks the columns photon_energy, clen; add them",
+        ),
+        ("01\t6000\t0.15\t40\n", r"line 1: is not the header that must come first"),
         (HEAD, r"has a header but no dataset"),
         ("", r"has no rows"),
-        ("dataset\tenergy\n01\t6000\n", r"line 1: unknown column 'energy'"),
-        ("dataset,photon_energy\n01,6000\n", r"unknown column .*tabs"),
+        ("dataset\tenergy\n01\t6000\n", r"line 1: unknown column 'energy'; .*mean photon_energy\?"),
+        (
+            "dataset,photon_energy\n01,6000\n",
+            r"line 1: its columns are not separated by tabs; save",
+        ),
     ],
 )
 def test_a_wrong_sheet_is_one_line_with_file_and_line(tmp_path, text, says) -> None:

@@ -21,6 +21,8 @@ import yaml
 from conftest import ROOT
 
 from spotmill.cli import COMMANDS, parser
+from spotmill.model import read_yaml
+from spotmill.plan import read_plan
 from spotmill.recipes import MODEL_RECIPES
 
 PAGES = sorted(
@@ -254,6 +256,35 @@ def test_every_model_and_page_can_be_reached() -> None:
     readme = (ROOT / "README.md").read_text()
     pages = {path.name for path in (ROOT / "docs").glob("*.md")}
     assert {name for name in pages if f"docs/{name}" not in readme} == set()
+
+
+def test_the_map_of_the_code_names_every_module_and_folder() -> None:
+    named = (ROOT / "CONTRIBUTING.md").read_text()
+    source = ROOT / "src/spotmill"
+    modules = [path.name for path in source.glob("[a-z]*.py")]
+    folders = [f"{path.parent.name}/" for path in source.glob("*/__init__.py")]
+    assert len(modules) > 15 and len(folders) > 10
+    assert [name for name in (*modules, *folders) if name not in named] == []
+
+
+def test_the_paper_is_followed_to_places_that_the_report_has(monkeypatch) -> None:
+    monkeypatch.chdir(ROOT)
+    plan = read_plan(read_yaml("config/config.yaml"))
+    listed = (ROOT / "workflow/rules/common.smk").read_text().split("FIGURES = [")[1]
+    names = re.findall(r'"(\w+)"', listed.partition("]")[0])
+    names += [f"{name}_{figure}" for name, task in plan.tasks.items() for figure in task.figures]
+    places = {"verdict", "data"} | {f"figure-{name}" for name in names}
+    places |= {f"task-{name}" for name in plan.tasks}
+    led = set(re.findall(r"`#([\w-]+)`", (ROOT / "docs/from-the-paper.md").read_text()))
+    assert len(led) > 15
+    assert led - places == set()
+    text = (ROOT / "docs/from-the-paper.md").read_text()
+    figures = {
+        int(n)
+        for row in re.findall(r"^\| (Figures? [\d, ]+)", text, re.M)
+        for n in re.findall(r"\d+", row)
+    }
+    assert figures == set(range(1, 25)) and "| Table 1 |" in text
 
 
 def quoted_errors() -> list[str]:

@@ -54,6 +54,15 @@ def test_a_wrong_configuration_is_a_failure_with_its_remedy(tmp_path: Path, monk
     assert "workflow/rules/map.smk" in machine.workflow().found
 
 
+def test_a_project_without_its_configuration_is_a_failure(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert [one.state for one in machine.look() if one.what == "project"] == ["ok"]
+    (tmp_path / "Snakefile").touch()
+    (found,) = [one for one in machine.look() if one.what == "project"]
+    assert found.state == "failure" and "no config/config.yaml" in found.found
+    assert "spotmill init" in found.remedy
+
+
 def test_versions_out_of_range_are_told_with_what_to_install() -> None:
     wanted = [Requirement(text) for text in ("numpy>=99", "no-such-library>=2,<3", "pyyaml>=5")]
     wrong = libraries.problems(wanted)

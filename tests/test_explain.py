@@ -152,7 +152,7 @@ def test_a_frame_has_many_names(project, capsys) -> None:
         assert printed(capsys, *words) == first
     empty = printed(capsys, "A/e2")
     assert empty == printed(capsys, "A/10000002") == printed(capsys, f"{OVERLAYS}/e00000.h5", 2)
-    assert "no: there is no crystal" in empty and "empty 2" in empty
+    assert "no: there is no crystal" in empty and "empty 2 of dataset A" in empty
     water = printed(capsys, "results/images/water/A.h5", 0)
     assert "expected background" in water and "spotmill water" in water
 
@@ -177,7 +177,7 @@ def test_what_is_told_is_what_the_tables_hold(project, capsys) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["A/3"], "A/3: no such frame; there are crystal: 24 to 27, empty: 10000000 to 10000002"),
+        (["A/3"], "A/3: no such frame; there are crystal: 24 to 27, empty: e0 to e2"),
         (["B/3"], "B: no such dataset (there are A)"),
         ([f"{OVERLAYS}/p00002.h5", "9"], "holds 4 frames, numbered 0 to 3"),
         ([f"{OVERLAYS}/p00002.h5"], "which frame?"),

@@ -69,6 +69,30 @@ def test_update_renews_the_workflow_and_nothing_else(tmp_path: Path, capsys) -> 
     assert (mine / "config/config.yaml").read_text() == "# mine\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["trian"], "invalid choice: 'trian'; did you mean train?"),
+        (["predict", "x", "--modells", "m", "--output", "o"], "--modells; did you mean --models?"),
+        (["export", "cix"], "did you mean cxi?"),
+        (["simulate", "--photn-energy=3"], "--photn-energy; did you mean --photon-energy?"),
+        (["nonsense"], "known here: init, doctor, reflections"),
+    ],
+)
+def test_a_misspelt_word_is_told_with_the_one_that_was_meant(
+    words: list[str], meant: str, capsys
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and meant in said and said.count("\n") == 1
+
+
+def test_beginnings_of_options_and_what_follows_two_dashes_are_taken(tmp_path: Path) -> None:
+    assert main(["init", "--upd", "--", str(tmp_path)]) == 1
+    assert main(["init", "--", str(tmp_path / "--mine")]) == 0
+
+
 # How to start a shell without its owner's files, and what has it complete by ./completion.
 SHELLS = {
     "bash": (
@@ -142,9 +166,30 @@ def test_a_real_shell_completes_commands_options_and_files(
         assert terminal.completes("spotmill pred", "ict")
         assert terminal.completes("spotmill predict --photon", "-energy")
         assert terminal.completes("spotmill predict --output out fra", "mes_of_run7.h5")
+        assert terminal.completes("spotmill diff fra", "mes_of_run7.h5")
         assert terminal.completes("spotmill completion ", "bash", "zsh", "fish")
     finally:
         terminal.close()
+
+
+def test_a_real_fish_completes_commands_options_and_files(tmp_path: Path, capsys) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("there is no fish here")
+    assert main(["completion", "fish"]) == 0
+    (tmp_path / "completion").write_text(capsys.readouterr().out)
+    (tmp_path / "frames_of_run7.h5").touch()
+
+    def completes(words: str) -> list[str]:
+        call = f"source completion; complete -C '{words}'"
+        done = run("fish", "--no-config", "-c", call, cwd=tmp_path, HOME=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        return [line.partition("\t")[0] for line in done.stdout.splitlines()]
+
+    assert completes("spotmill pred") == ["predict"]
+    assert completes("spotmill predict --photon") == ["--photon-energy"]
+    assert completes("spotmill predict --output out fra") == ["frames_of_run7.h5"]
+    assert completes("spotmill diff fra") == ["frames_of_run7.h5"]
+    assert completes("spotmill completion ") == ["bash", "zsh", "fish"]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

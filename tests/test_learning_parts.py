@@ -19,10 +19,11 @@ from spotmill.learning.frames import class_names
 from spotmill.learning.metrics import Outcome, choose_threshold, summary, wilson
 from spotmill.learning.models import patch_counter, radial_profile
 from spotmill.learning.models.dimensions import Dimensions
+from spotmill.learning.networks import build_network, probabilities
 from spotmill.learning.profiles import radial_bins
 from spotmill.learning.profiles import radial_profile as profile_of
 from spotmill.learning.registry import MODELS, model_module
-from spotmill.learning.training import build_network, class_weights, probabilities
+from spotmill.learning.training import class_weights
 from spotmill.physics.geometry import Detector, Panel
 from spotmill.physics.peak_scoring import Spots
 from spotmill.tasks import Input, Task

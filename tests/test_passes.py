@@ -167,7 +167,7 @@ def test_threads_change_no_answer(small_models: Path, tmp_path: Path) -> None:
 
     def told(threads: int) -> list[object]:
         found: list[object] = []
-        for one in answers(paths, given, pipeline, threads):
+        for one in answers(paths, given, lambda: pipeline, threads):
             if isinstance(one, Refusal):
                 found.append((one.path.name, one.event, one.why))
                 continue
@@ -200,6 +200,6 @@ def test_files_are_the_same_for_all_threads(
 def test_an_error_among_threads_is_raised_once(small_models: Path, tmp_path: Path) -> None:
     other_detector(tmp_path / "a.h5", 0.05, 12, seed=1, frames=3)
     whole = Pipeline.load(small_models / "models", tasks=["whole"])
-    found = list(answers([tmp_path / "a.h5"], Given(), whole, 2))
+    found = list(answers([tmp_path / "a.h5"], Given(), lambda: whole, 2))
     assert [one.event for one in found if isinstance(one, Refusal)] == [0, 1, 2]
     assert len(found) == 3

@@ -89,7 +89,7 @@ def test_order_of_manifests_does_not_matter(data: Path, tmp_path: Path, spotmill
     [
         ({"datasets": ["A", "Z"]}, [], "datasets: 'Z' does not exist; there are A, B, C, D"),
         ({"datasets": []}, [], "datasets"),
-        ({"model": "oracle"}, [], "model: unknown model; known: patch_counter"),
+        ({"model": "oracle"}, [], "model: unknown model 'oracle'; known here: patch_counter"),
         ({"model": "radial_profile"}, [], "radial_profile does not tell hit"),
         ({"learning_rate": -1}, [], "learning_rate"),
         ({"learnin_rate": 1}, [], "learnin_rate: unknown key"),

@@ -1,14 +1,12 @@
 """Water against references, closed forms, and sums and integrals done another way."""
 
-import argparse
-import json
 import math
 import random
 
 import numpy as np
 import pytest
-import yaml
 from scipy.integrate import quad
+from water_data import PIXEL, SHEET, detector_of
 
 from spotmill.concepts import Solvent
 from spotmill.errors import SpotmillError
@@ -22,29 +20,16 @@ from spotmill.physics.water_tables import (
     incoherent_scattering,
     look_up,
     mass_density,
-    measured_table,
     number_density,
     water_table,
 )
 
-PIXEL = 75e-6
 SETS = {
     f"{row * 3 + column + 1:02d}": (clen, energy)
     for row, clen in enumerate((0.15, 0.25, 0.35))
     for column, energy in enumerate((6000.0, 7000.0, 8000.0))
 }
-SHEET = Solvent(thickness=1e-4)
 R_E = 2.8179403262e-15
-
-
-def detector_of(*panels, mask=None):
-    shape = (max(p.max_ss for p in panels) + 1, max(p.max_fs for p in panels) + 1)
-    live = np.zeros(shape, dtype=bool)
-    for panel in panels:
-        live[panel.slab] = True
-    if mask is not None:
-        live &= mask
-    return Detector(panels, shape, live, 0.1, None, 1.0)
 
 
 def flat(clen, shape, centre, step=1):
@@ -329,66 +314,6 @@ def test_absorption_and_compton_in_the_image():
         )
 
 
-def test_density_and_compressibility():
-    # Kell's own table: maximum at 4 °C, and the values of the 25 °C table.
-    assert mass_density(25.0) == pytest.approx(997.05, abs=0.01)
-    assert mass_density(4.0) == pytest.approx(999.972, abs=0.002)
-    assert mass_density(20.0) == pytest.approx(998.2041, abs=0.002)
-    assert number_density(25.0) == pytest.approx(3.3329e28, rel=1e-4)
-    assert number_density(20.0) == pytest.approx(3.3368e28, rel=1e-4)
-    assert compressibility(25.0) == pytest.approx(4.525e-10, rel=1e-3)
-    assert compressibility(46.5) < min(compressibility(40.0), compressibility(53.0))
-    assert forward_limit(25.0) == pytest.approx(6.208, abs=1e-3)
-
-
-def test_attenuation_and_compton_published_values():
-    for energy, per_cm in ((6000.0, 24.56), (7000.0, 15.45), (8000.0, 10.34)):
-        assert absorption_coefficient(energy, 25.0) == pytest.approx(100 * per_cm, rel=1e-3)
-    values = incoherent_scattering([0.0, 0.5, 1.0, 1.5, 2.0, 2.5])
-    np.testing.assert_allclose(values, [0, 0.31, 1.12, 2.20, 3.31, 4.31], atol=0.006)
-    assert 8.5 < incoherent_scattering(12.5) < 10
-
-
-@pytest.mark.parametrize("temperature", [1.0, 5.0, 20.0, 25.0, 35.0, 60.0, 77.0])
-def test_tables_of_all_temperatures(temperature):
-    q, f2 = water_table(temperature)
-    assert q[0] == 0
-    assert f2[0] == pytest.approx(forward_limit(temperature), rel=3e-3)
-    assert (f2 > 0).all()
-    # At large q atoms scatter alone; the measured scatter there is 3 %.
-    assert look_up(np.linspace(8, 10.7, 50), (q, f2)).mean() == pytest.approx(2.72, rel=0.05)
-
-
-def test_main_peak_moves_and_falls_with_temperature():
-    peaks = {}
-    for temperature in (1.0, 25.0, 77.0):
-        q, f2 = water_table(temperature)
-        peaks[temperature] = (q[f2.argmax()], f2.max())
-    assert peaks[1.0] == (pytest.approx(1.95, abs=0.03), pytest.approx(62.0, rel=0.01))
-    assert peaks[25.0] == (pytest.approx(2.03, abs=0.03), pytest.approx(58.6, rel=0.01))
-    assert peaks[77.0] == (pytest.approx(2.10, abs=0.03), pytest.approx(56.3, rel=0.01))
-
-
-def test_measured_table_reproduces_the_ready_one(shared):
-    profile = np.load(shared / "reference" / "water" / "water_q_profile.npz")
-    q, f2 = water_table(25.0)
-    column = int(np.argmin(abs(profile["hura_T_K"] - 298.16)))
-    made = measured_table(q, profile["hura_q_invA"], profile["hura_F2"][:, column], 25.0)
-    # The two differ in the fitted range and the passage (0.8 to 1.0), not elsewhere.
-    assert np.abs(made / f2 - 1).max() < 0.018
-    np.testing.assert_allclose(made[q > 1.02], f2[q > 1.02], rtol=2e-3)
-
-
-def test_temperatures_join_without_a_step():
-    q = np.linspace(0.1, 10, 200)
-    for temperature in (11.0, 25.0, 44.0):
-        below, at, above = (
-            look_up(q, water_table(temperature + step)) for step in (-0.01, 0.0, 0.01)
-        )
-        np.testing.assert_allclose(below, at, rtol=2e-3)
-        np.testing.assert_allclose(above, at, rtol=2e-3)
-
-
 @pytest.mark.parametrize("energy", [7.0, 7e-3, 7e6, float("nan"), -7000.0])
 def test_photon_energy_in_a_wrong_unit(energy):
     with pytest.raises(SpotmillError, match="photon_energy"):
@@ -427,119 +352,8 @@ def test_q_outside_the_table():
     assert not expected_water(dark, 30000.0, 1e9, 5e-6, 1.0, SHEET).any()
 
 
-@pytest.mark.parametrize(
-    ("values", "word"),
-    [
-        ({"shape": "jet", "thickness": 1e-4}, "thickness does not belong"),
-        ({"shape": "droplet", "radius": 1e-4, "tilt": 0.0}, "tilt does not belong"),
-        ({"thickness": 1e-4, "radius": 1e-4}, "radius does not belong"),
-        ({"shape": "jet"}, "radius is required"),
-        ({}, "thickness is required"),
-        ({"thickness": 100.0}, "thickness"),
-        ({"thickness": 1e-4, "tilt": 90.0}, "tilt"),
-        ({"thickness": 1e-4, "temperature": 298.15}, "temperature"),
-        ({"thickness": 1e-4, "shape": "mist"}, "shape"),
-        ({"thickness": 1e-4, "depth": 1.0}, "depth: unknown key"),
-    ],
-)
-def test_solvents_that_are_none(tmp_path, values, word):
-    path = tmp_path / "solvent.yaml"
-    path.write_text(yaml.safe_dump(values))
-    with pytest.raises(SpotmillError, match=word) as error:
-        Solvent.read(path)
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 def test_shipped_solvents(pytestconfig):
     folder = pytestconfig.rootpath / "config" / "solvents"
     solvents = {path.stem: Solvent.read(path) for path in folder.glob("*.yaml")}
     assert set(solvents) >= {"water_sheet", "water_jet", "water_droplet"}
     assert solvents["water_sheet"] == SHEET
-
-
-GEOMETRY = """\
-clen = 0.15
-photon_energy = 7000
-adu_per_photon = 1
-res = 13333.333333333334
-data = /entry/data/data
-dim0 = %
-dim1 = ss
-dim2 = fs
-p0/min_fs = 0
-p0/max_fs = 39
-p0/min_ss = 0
-p0/max_ss = 29
-p0/fs = +1.0x
-p0/ss = +1.0y
-p0/corner_x = -20
-p0/corner_y = -15
-"""
-
-
-@pytest.fixture
-def options(tmp_path):
-    (tmp_path / "d.geom").write_text(GEOMETRY)
-    (tmp_path / "b.yaml").write_text("{nphotons: 3.0e8, beam_radius: 5.0e-6, bandwidth: 0.01}")
-    (tmp_path / "s.yaml").write_text("thickness: 1.0e-4")
-    return {
-        "detector": tmp_path / "d.geom",
-        "beam": tmp_path / "b.yaml",
-        "solvent": tmp_path / "s.yaml",
-        "photon_energy": 7000.0,
-        "clen": 0.25,
-        "dataset": "05",
-        "output": tmp_path / "out" / "water.h5",
-    }
-
-
-def run_command(options):
-    from spotmill.commands import water
-
-    parser = argparse.ArgumentParser()
-    water.add_arguments(parser)
-    words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
-    water.run(parser.parse_args(words))
-
-
-def test_command(options):
-    from spotmill.formats.frames import Shard
-
-    run_command(options)
-    with Shard(options["output"]) as shard:
-        image = shard.read(0)
-        assert shard.shape == (1, 30, 40)
-        assert shard.dtype == np.float32
-        assert list(shard.indices) == [0]
-        assert (shard.header.content, shard.header.kind) == ("water", "empty")
-        assert (shard.header.photon_energy, shard.header.clen) == (7000.0, 0.25)
-        assert shard.header.seed == 0
-        assert shard.header.parameters["solvent"] == "thickness: 1.0e-4"
-        assert shard.header.parameters["detector"] == GEOMETRY
-        assert shard.column("total")[0] == pytest.approx(image.sum(dtype=float))
-        json.dumps(dict(shard.header.parameters))
-    panel = Panel(
-        "p0", 0, 39, 0, 29, [-20 * PIXEL, -15 * PIXEL, 0.25], [PIXEL, 0, 0], [0, PIXEL, 0]
-    )
-    expected = expected_water(detector_of(panel), 7000.0, 3e8, 5e-6, 1.0, SHEET)
-    np.testing.assert_allclose(image, expected, rtol=1e-6)
-    # The forward value of the nine sets' table, for this table's 6.208 in place of 6.502.
-    assert image[15, 20] == pytest.approx(0.00465 * 6.208 / 6.502, rel=3e-3)
-
-
-def test_command_is_deterministic(options):
-    run_command(options)
-    first = options["output"].read_bytes()
-    run_command(options)
-    assert options["output"].read_bytes() == first
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("photon_energy", 7.0), ("clen", 0.0), ("dataset", "../05"), ("beam", "absent.yaml")],
-)
-def test_command_refuses_bad_input(options, key, value):
-    with pytest.raises(SpotmillError):
-        run_command(options | {key: value})
-    assert not options["output"].parent.exists()

@@ -3,12 +3,12 @@
 MkDocs calls `on_files` and `on_page_markdown` (mkdocs.yml).
 """
 
-import os
+import argparse
 import posixpath
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from spotmill import reference
 from spotmill.cli import COMMANDS, parser
@@ -28,7 +28,7 @@ PAGES = {
 # Packages with a page of their own; the others share one.
 PACKAGES = ("physics", "formats", "inference", "learning")
 LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
-COLUMNS = "96"
+COLUMNS = 96
 
 
 def command_page() -> str:
@@ -36,14 +36,17 @@ def command_page() -> str:
     lines = ["# Commands", "", "Made from `spotmill COMMAND --help`.", ""]
     lines += ["| command | what it does |", "|---|---|"]
     lines += [f"| [`{name}`](#spotmill-{name}) | {what} |" for name, what in COMMANDS.items()]
-    # argparse asks the terminal for its width, which differs from host to host.
-    with patch.dict(os.environ, {"COLUMNS": COLUMNS}):
-        main = parser(list(COMMANDS))
-        for choice in (a for a in main._actions if a.dest == "command"):
-            for name, sub in dict(choice.choices or {}).items():
-                lines += ["", f"## spotmill {name}", "", "```text", sub.format_help().rstrip()]
-                lines += ["```"]
+    main = parser(list(COMMANDS))
+    for choice in (a for a in main._actions if a.dest == "command"):
+        for name, sub in dict(choice.choices or {}).items():
+            lines += ["", f"## spotmill {name}", "", "```text", help_of(sub), "```"]
     return "\n".join(lines) + "\n"
+
+
+def help_of(sub: argparse.ArgumentParser) -> str:
+    """Return what `--help` prints, as wide on every host; argparse asks the terminal."""
+    sub.formatter_class = partial(argparse.RawDescriptionHelpFormatter, width=COLUMNS)
+    return sub.format_help().rstrip()
 
 
 def module_names(package: str) -> list[str]:

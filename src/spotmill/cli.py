@@ -4,14 +4,16 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from spotmill import __version__
 from spotmill.errors import SpotmillError
+from spotmill.nearest import instead, nearest
 from spotmill.orphans import watch
 
 # Subcommand and the first line of its help, so that `--help` imports no stage.
@@ -53,14 +55,40 @@ COMMANDS = {
 
 
 LONGEST = 900  # characters of a message
+CHOICE = re.compile(r"(.*invalid choice: )'(.*)' \(choose from (.*)\)")
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one line, as everything else does."""
 
+    _unknown: Sequence[str] = ()
+
     def error(self, message: str) -> NoReturn:
         """Print the line and exit with 2."""
+        if self._meant() and message.startswith("the following arguments are required"):
+            # Often it is there, misspelt.
+            message = f"unrecognized arguments: {' '.join(self._unknown)}{self._meant()}"
+        if wrong := CHOICE.fullmatch(message):
+            choices = [word.strip("'") for word in wrong[3].split(", ")]
+            message = f"{wrong[1]}{wrong[2]!r}{instead(wrong[2], choices)}"
         self.exit(2, f"{self.prog}: error: {one_line(message)}; see {self.prog} --help\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the arguments; name the likely option where one is unknown."""
+        options = tuple(self._option_string_actions)
+        names = [word.partition("=")[0] for word in args or () if word.startswith("--")]
+        # argparse takes the beginning of an option for it.
+        self._unknown = [
+            name for name in names if name != "--" and not any(o.startswith(name) for o in options)
+        ]
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self.error(f"unrecognized arguments: {' '.join(rest)}{self._meant()}")
+        return found, rest
+
+    def _meant(self) -> str:
+        near = nearest(self._unknown[0], self._option_string_actions) if self._unknown else None
+        return f"; did you mean {near}?" if near else ""
 
 
 def one_line(message: str) -> str:

@@ -42,9 +42,10 @@ class Beam(Model):
         "tophat", description="shape of the spectrum"
     )
     bandwidth: PositiveFloat = Field(
-        le=0.5,
-        description="relative width, 1 % is 0.01: full width (tophat, sase), full width at half "
-        "maximum (gaussian, each line of twocolour); for a file what CrystFEL is told",
+        le=0.2,
+        description="relative width, a fraction, 0.5 % is 0.005: full width (tophat, sase), full "
+        "width at half maximum (gaussian, each line of twocolour); for a file what CrystFEL is "
+        "told",
     )
     n_spikes: int | None = Field(None, ge=1, le=1000, description="number of spikes (sase only)")
     spike_width: PositiveFloat | None = Field(
@@ -121,6 +122,7 @@ class Crystal(Model):
     sha256: str | None = Field(
         None,
         pattern="^[0-9a-f]{64}$",
+        examples=["the 64 digits that sha256sum prints"],
         description="SHA-256 of the structure's file, checked before it is used; required with "
         "an http(s) address",
     )

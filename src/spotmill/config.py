@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from spotmill.concepts import Fraction
 from spotmill.errors import SpotmillError
 from spotmill.model import Model, fit_name, read_text
+from spotmill.nearest import instead, nearest
 
 # Pattern frames are numbered from 0 and empty frames from here, so that (dataset, index)
 # names one frame for ever, however far a dataset grows.
@@ -56,10 +57,16 @@ class Publication(Model):
         None, min_length=1, description="of the data: an SPDX name (CC-BY-4.0) or an address"
     )
     date: str | None = Field(
-        None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="of publication, year-month-day"
+        None,
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        examples=["2026-03-31"],
+        description="of publication, year-month-day",
     )
     url: str | None = Field(
-        None, pattern=r"^https?://\S+$", description="where the data are published (a DOI)"
+        None,
+        pattern=r"^https?://\S+$",
+        examples=["https://doi.org/10.5281/zenodo.1234"],
+        description="where the data are published (a DOI)",
     )
 
     @field_validator("date", mode="before")
@@ -96,7 +103,7 @@ class Dataset(Model):
 
     dataset: str = Field(description="name; letters, digits, - and _")
     photon_energy: float = Field(ge=100, le=1e6, description="eV (8 keV is 8000)")
-    clen: float = Field(ge=1e-3, le=100, description="camera length, m (150 mm is 0.15)")
+    clen: float = Field(ge=1e-3, le=20, description="camera length, m (150 mm is 0.15)")
     n_patterns: int = Field(ge=1, lt=FIRST_EMPTY, description="frames with a crystal")
     detector: str | None = Field(None, description="overrides `detector` of the configuration")
     response: str | None = Field(None, description="overrides `response`")
@@ -181,6 +188,46 @@ class Config(Model):
         return words
 
 
+REQUIRED = tuple(name for name, field in Dataset.model_fields.items() if field.is_required())
+
+
+def meant(column: str) -> str:
+    """Return what a column of the sheet means, with its unit."""
+    return str(Dataset.model_fields[column].description)
+
+
+def check_header(header: list[str], where: str) -> None:
+    """Check the names of a sheet's columns; `where` names file and line in messages.
+
+    Raises
+    ------
+    SpotmillError
+        When one is unknown, stands twice or is missing, or none is known.
+    """
+    known = tuple(Dataset.model_fields)
+    if len(header) == 1 and sum(column in header[0] for column in REQUIRED) > 1:
+        raise SpotmillError(
+            f"{where}: its columns are not separated by tabs; save the sheet as tab-separated text"
+        )
+    if not any(column in known or nearest(column, known) for column in header):
+        raise SpotmillError(
+            f"{where}: is not the header that must come first; name the columns there, separated "
+            f"by tabs: {', '.join(known)} (the first {len(REQUIRED)} are required)"
+        )
+    for column in header:
+        if column not in known:
+            raise SpotmillError(f"{where}: unknown column {column!r}{instead(column, known)}")
+        if header.count(column) > 1:
+            raise SpotmillError(f"{where}: {column} stands twice; keep one column")
+    missing = [column for column in REQUIRED if column not in header]
+    if missing:
+        columns, them = ("column", "it") if len(missing) == 1 else ("columns", "them")
+        raise SpotmillError(
+            f"{where}: lacks the {columns} {', '.join(missing)}; add {them} to the header and a "
+            f"value to every row: {'; '.join(f'{column}: {meant(column)}' for column in missing)}"
+        )
+
+
 def read_datasets(path: str | Path) -> dict[str, Dataset]:
     """Read the sheet of datasets (tab-separated, one header line).
 
@@ -204,16 +251,7 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
         raise SpotmillError(f"{path}: has no rows; add a header line and a row for each dataset")
     rows = [line.split("\t") for _, line in lines]
     header = [column.strip() for column in rows[0]]
-    for column in header:
-        if column not in Dataset.model_fields:
-            raise SpotmillError(
-                f"{path}: line {lines[0][0]}: unknown column {column!r}; known here: "
-                f"{', '.join(Dataset.model_fields)} (separated by tabs)"
-            )
-        if header.count(column) > 1:
-            raise SpotmillError(
-                f"{path}: line {lines[0][0]}: {column} stands twice; keep one column"
-            )
+    check_header(header, f"{path}: line {lines[0][0]}")
     datasets: dict[str, Dataset] = {}
     folded: dict[str, str] = {}
     for (number, _), row in zip(lines[1:], rows[1:], strict=True):
@@ -223,6 +261,9 @@ def read_datasets(path: str | Path) -> dict[str, Dataset]:
                 f"{where}: has {len(row)} columns, the header {len(header)}; mend its tabs"
             )
         values = {key: cell.strip() for key, cell in zip(header, row, strict=True) if cell.strip()}
+        for column in REQUIRED:
+            if column not in values:
+                raise SpotmillError(f"{where}: {column}: is empty; fill it in: {meant(column)}")
         dataset = Dataset.parse(values, where)
         twin = folded.get(dataset.dataset.casefold())
         if twin is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from spotmill.errors import SpotmillError
+from spotmill.formats.benchmarks import benchmark_rows
 from spotmill.formats.geom import read_geometry
 from spotmill.pending import Job
 from spotmill.plan import Plan
@@ -20,7 +21,7 @@ TASK_RULES = ("split", "train", "evaluate")
 START = 0.7
 STARTS = {
     **{"simulate": 2.0, "overlay": 2.0, "empty": 2.0, "check": 2.0, "map": 2.0, "gallery": 2.0},
-    **{"train": 5.0, "evaluate": 5.0, "saliency": 5.0, "card": 5.0, "report": 6.0},
+    **{"train": 5.0, "evaluate": 5.0, "saliency": 3.0, "card": 5.0, "report": 6.0},
 }
 PER_MEGAPIXEL = {
     "simulate": 0.0014,
@@ -36,7 +37,7 @@ PER_UNIT = {
     "evaluate": 0.07,
     "report": 0.05,
     "map": 0.03,
-    "saliency": 6.0,
+    "saliency": 3.0,
     "gallery": 0.04,
 }
 
@@ -261,17 +262,11 @@ def benchmarks(rule: str, place: str) -> list[tuple[float, str]]:
     folder = Path("results/benchmarks") / rule
     whole = folder.with_suffix(".tsv") if not place else folder / f"{place}.tsv"
     files = [whole] if whole.is_file() else sorted((folder / place).glob("*.tsv"))
-    found = []
-    for file in files:
-        try:
-            head, *rows = [line.split("\t") for line in file.read_text().splitlines()]
-            found += [
-                (float(row[head.index("s")]), file.stem if file != whole else "") for row in rows
-            ]
-        except (OSError, ValueError, IndexError):
-            # A benchmark cut short tells nothing; the others do.
-            continue
-    return found
+    return [
+        (row["s"], file.stem if file != whole else "")
+        for file in files
+        for row in benchmark_rows(file)
+    ]
 
 
 @cache

@@ -1,6 +1,7 @@
 """Numbers that are drawn anew for every frame."""
 
 import math
+from contextlib import suppress
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -32,7 +33,7 @@ class Distribution(Model):
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
             laws = ", ".join(type(self).model_fields)
-            raise ValueError(f"needs a number or one of {laws}")
+            raise ValueError(f"needs a number or one law of {laws}")
         if self.uniform and self.uniform[0] > self.uniform[1]:
             raise ValueError("uniform: low is above high; swap the two")
         if self.loguniform and not 0 < self.loguniform[0] <= self.loguniform[1]:
@@ -83,11 +84,14 @@ class Distribution(Model):
 def _from_number(value: Any) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(value, str):
-        try:
+        with suppress(ValueError):
             value, is_number = float(value), True
-        except ValueError:
-            return value
-    return {"constant": value} if is_number else value
+    if is_number:
+        return {"constant": value}
+    if not isinstance(value, dict | Distribution):
+        laws = ", ".join(name for name in Distribution.model_fields if name != "constant")
+        raise ValueError(f"must be a number or a law, such as {{uniform: [1, 2]}}; laws: {laws}")
+    return value
 
 
 Drawn = Annotated[Distribution, BeforeValidator(_from_number)]

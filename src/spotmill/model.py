@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 
 from spotmill.errors import SpotmillError
 from spotmill.plain_files import LARGEST_CONFIGURATION, LARGEST_TEXT, check_plain
+from spotmill.problems import first_problem, no_keys
 
 
 class Model(BaseModel):
@@ -34,7 +35,7 @@ class Model(BaseModel):
         SpotmillError
             When the file is missing, is not YAML, or has a wrong or unknown key.
         """
-        return cls.parse(read_yaml(path), path)
+        return cls.parse(read_keys(path), path)
 
     @classmethod
     def parse(cls, values: Any, source: str | Path) -> Self:
@@ -60,33 +61,17 @@ def fit_name(value: Any) -> Any:
     return value
 
 
-def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
-    """Put the first problem of a validation into one line that names key and remedy."""
-    problem = error.errors()[0]
-    key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
-        return f"{key}: unknown key; known here: {known}"
-    if problem["type"] == "missing":
-        return f"{key}: is required; add it"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem.get("input")
-    shown = "" if isinstance(given, dict) else f" (given: {str(given)[:80]!r})"
-    return f"{key}: {message}{shown}{_meaning(problem, model)}"
-
-
-def _meaning(problem: Any, model: type[BaseModel]) -> str:
-    """Return what a key of the model means, with its unit, where the value is out of range."""
-    field = model.model_fields.get(str(problem["loc"][0])) if problem["loc"] else None
-    told = ("greater_than", "less_than", "float", "int", "finite")
-    if field is None or not field.description or not problem["type"].startswith(told):
-        return ""
-    return f"; give it as {field.description}"
-
-
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file; raise SpotmillError where that fails."""
     return parse_yaml(read_text(path, LARGEST_CONFIGURATION), path)
+
+
+def read_keys(path: str | Path) -> dict[Any, Any]:
+    """Read a YAML file that holds keys; raise SpotmillError where it holds none."""
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise SpotmillError(f"{path}: {no_keys(values)}")
+    return values
 
 
 def parse_yaml(text: str, source: str | Path) -> Any:

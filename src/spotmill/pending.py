@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spotmill.errors import SpotmillError
+from spotmill.nearest import instead
 
 
 @dataclass(frozen=True)
@@ -89,16 +90,44 @@ def pending_jobs(words: Sequence[str]) -> list[Job]:
     finally:
         above.removeHandler(listener)
     if status:
-        raise SpotmillError(f"snakemake {shlex.join(words)}: {cause(printed.getvalue())}")
+        why = cause(printed.getvalue())
+        if unknown := NO_RULE.match(why):
+            raise SpotmillError(
+                f"{unknown[1]}: is neither a rule nor a file that this configuration makes"
+                f"{instead(unknown[1], TARGETS)}"
+            )
+        raise SpotmillError(f"snakemake {shlex.join(words)}: {why}")
     return list(found.values())
 
 
+NO_RULE = re.compile(r"No rule to produce (\S+)")
+# What can be asked for by its name: rules that make one set of files.
+TARGETS = (
+    "all",
+    "tuning",
+    "manifest_all",
+    "map",
+    "check_all",
+    "gallery",
+    "report",
+    "crate",
+    "cost",
+)
+
+
+# After this line Snakemake names files that are missing, one a line.
+AFFECTED = "affected files:"
+
+
 def cause(printed: str) -> str:
-    """Return the line of a message of Snakemake that says what is wrong."""
+    """Return the line of a message of Snakemake that says what is wrong, with files it names."""
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if "Exception" in line or "Error in" in line:
             rest = lines[number + 1 : number + 2]
+            if AFFECTED in lines[number + 1 :]:
+                files = lines[lines.index(AFFECTED, number + 1) + 1 :]
+                return f"{rest[0]} {', '.join(files)}; bring them back, or name others"
             return rest[0] if rest else line
     return lines[-1] if lines else "failed; run it with --dry-run to see why"
 

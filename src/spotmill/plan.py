@@ -17,10 +17,17 @@ from spotmill.concepts import Beam, Crystal, Response, Solvent
 from spotmill.config import FIRST_EMPTY, Config, Dataset, read_datasets
 from spotmill.errors import SpotmillError
 from spotmill.model import Model, read_text
+from spotmill.nearest import instead, nearest
 from spotmill.randomise import Randomise
 from spotmill.recipes import MODEL_RECIPES
 from spotmill.tasks import TRUTH, Task, check_hold_out, task_name
 from spotmill.tuning import Search, check_search
+
+# As the columns of the sheet: least, most, unit, and a number in it.
+RANGES = {
+    "photon_energy": (100, 1e6, "eV", "1 keV is 1000"),
+    "clen": (1e-3, 20, "m", "20 mm is 0.02"),
+}
 
 # Shards are called p00000 to p99999.
 MOST_SHARDS = 100_000
@@ -138,33 +145,32 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
     """
     config = Config.parse(values, source)
     datasets = read_datasets(config.datasets)
-    crystals: dict[str, Crystal] = {}
-    for name, path in by_stem(
-        (row.crystal or config.crystal for row in datasets.values()), "crystal"
-    ).items():
-        crystals[name] = Crystal.read(path)
+    crystal_files = by_stem(
+        (row.crystal or config.crystal for row in datasets.values()), f"{source}: crystal"
+    )
     for row in datasets.values():
-        for concept in ("detector", "response", "beam", "solvent", "randomise"):
-            path = getattr(row, concept) or getattr(config, concept)
-            # An endless name is no file either, but pathlib raises an OSError.
-            if path and not os.path.isfile(path):  # noqa: PTH113
-                raise SpotmillError(
-                    f"{source}: {concept}: {path}: no such file (dataset {row.dataset});"
-                    " check the name"
-                )
+        for concept in ("detector", "response", "beam", "crystal", "solvent", "randomise"):
+            own, path = getattr(row, concept), getattr(row, concept) or getattr(config, concept)
             if path:
+                of = f"{config.datasets if own else source}: {concept}"
+                check_named(path, of, f" (dataset {row.dataset})")
                 meaning(concept, path)
         blank_files(row.solvent or config.solvent)
-    task_files = by_stem(config.tasks, "tasks")
+        if path := row.randomise or config.randomise:
+            check_shifts(row, path)
+    crystals = {name: Crystal.read(path) for name, path in crystal_files.items()}
+    task_files = by_stem(config.tasks, f"{source}: tasks")
+    for path in (*config.tasks, *config.tuning):
+        check_named(path, f"{source}: {'tasks' if path in config.tasks else 'tuning'}")
     tasks = {task_name(path): Task.read(path) for path in task_files.values()}
     for name, task in tasks.items():
         for dataset in task.datasets or ():
             if dataset not in datasets:
                 raise SpotmillError(
-                    f"{task_files[name]}: datasets: {dataset!r} is not in {config.datasets};"
-                    f" it has {', '.join(datasets)}"
+                    f"{task_files[name]}: datasets: {dataset!r} is not in {config.datasets}"
+                    f"{instead(dataset, datasets)}"
                 )
-    search_files = by_stem(config.tuning, "tuning")
+    search_files = by_stem(config.tuning, f"{source}: tuning")
     searches = {task_name(path): Search.read(path) for path in search_files.values()}
     # What is laid over the shipped configuration inherits its searches, not their tasks.
     idle = tuple(
@@ -191,6 +197,41 @@ def read_plan(values: Any, source: str = "config/config.yaml") -> Plan:
                 f"of {name} ({row.n_patterns} patterns, empties {config.empties:g}); raise it"
             )
     return plan
+
+
+def check_shifts(row: Dataset, path: str) -> None:
+    """Raise SpotmillError where shifts take a dataset out of the range of X-ray experiments.
+
+    Of laws without an end (normal, lognormal) each draw is checked when it is drawn.
+    """
+    for name, (least, most, unit, example) in RANGES.items():
+        law, own = getattr(read_randomise(path), name), getattr(row, name)
+        for shift in () if law.normal or law.lognormal else law.bounds:
+            if not least <= own + shift <= most:
+                raise SpotmillError(
+                    f"{path}: {name}: a shift of {shift:g} {unit} takes dataset {row.dataset} from "
+                    f"{own:g} out of {least:g} to {most:g} {unit}; give it in {unit} ({example})"
+                )
+
+
+@cache
+def read_randomise(path: str) -> Randomise:
+    """Return what a file of what differs from frame to frame says."""
+    return Randomise.read(path)
+
+
+def check_named(path: str, where: str, of: str = "") -> None:
+    """Raise SpotmillError where the configuration names a file that is not there."""
+    # An endless name is no file either, but pathlib raises an OSError.
+    if os.path.isfile(path):  # noqa: PTH113
+        return
+    folder, name = os.path.split(path)
+    # Of another kind it cannot be meant.
+    suffix = Path(name).suffix
+    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []  # noqa: PTH112, PTH208
+    near = nearest(name, [one for one in sorted(there) if Path(one).suffix == suffix])
+    remedy = f"did you mean {os.path.join(folder, near)}?" if near else "check the name"  # noqa: PTH118
+    raise SpotmillError(f"{where}: {path}: no such file{of}; {remedy}")
 
 
 CONCEPTS: dict[str, type[Model]] = {

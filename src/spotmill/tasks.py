@@ -14,6 +14,7 @@ from spotmill.config import NAME
 from spotmill.errors import SpotmillError
 from spotmill.learning.registry import MODELS
 from spotmill.model import Model
+from spotmill.nearest import instead
 
 Target = Literal["hit", "photon_energy", "camera_length", "peaks"]
 
@@ -146,7 +147,7 @@ class Task(Model):
     @classmethod
     def _model_is_known(cls, model: str) -> str:
         if model not in MODELS:
-            raise ValueError(f"unknown model; known: {', '.join(MODELS)}")
+            raise ValueError(f"unknown model {model!r}{instead(model, MODELS)}")
         return model
 
     @field_validator("hold_out")
@@ -236,7 +237,7 @@ def check_hold_out(task: Task, values: Mapping[str, float | None], source: str |
     for name in task.hold_out:
         if name not in values:
             raise SpotmillError(
-                f"{source}: hold_out: {name!r} does not exist; there are {', '.join(values)}"
+                f"{source}: hold_out: {name!r} does not exist{instead(name, values)}"
             )
     left = {name: value for name, value in values.items() if name not in task.hold_out}
     if not left:

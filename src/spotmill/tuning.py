@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spotmill.errors import SpotmillError
 from spotmill.model import Model
+from spotmill.nearest import instead
 from spotmill.tasks import Task
 
 Pair = tuple[float, float]
@@ -95,9 +96,8 @@ class Search(Model):
         for key in space:
             name = key.removeprefix(SETTING)
             if key not in KEYS and (name == key or not name.isidentifier()):
-                raise ValueError(
-                    f"{key!r} cannot be searched; known here: {', '.join(KEYS)}, settings.NAME"
-                )
+                known = (*KEYS, f"{SETTING}NAME")
+                raise ValueError(f"{key!r} cannot be searched{instead(key, known)}")
         return space
 
 
@@ -119,7 +119,8 @@ def with_values(task: Task, values: dict[str, Plain], source: str) -> Task:
     try:
         return Task.parse(content, f"{source}: space")
     except SpotmillError as error:
-        raise SpotmillError(f"{error}; choose other values") from error
+        remedy = "" if str(error).endswith("?") else "; choose other values"
+        raise SpotmillError(f"{error}{remedy}") from error
 
 
 def check_search(search: Search, name: str, task: Task, source: str) -> None:

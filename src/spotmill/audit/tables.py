@@ -120,6 +120,9 @@ def prediction_findings(plan: Plan, file: Expected) -> Iterator[str]:
         rows: pd.DataFrame = pq.read_table(file.path, page_checksum_verification=True).to_pandas()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SpotmillError(f"{file.path}: is not a whole Parquet file; {AGAIN}") from error
-    for name in ("dataset", "index", "truth", "said", "score_0"):
+    task = plan.tasks[file.name]
+    said = "score_0" if task.scale == "classes" else "sigma"
+    own = ("fs", "ss", "score") if task.target == "peaks" else ("truth", "said", said)
+    for name in ("dataset", "index", *own):
         if name not in rows:
             yield f"lacks the column {name!r}"

@@ -15,6 +15,17 @@ import argparse
 from pathlib import Path
 
 SHELLS = ("bash", "zsh", "fish")
+# Arguments that may be files, but need not be.
+NAMES = (
+    "targets",
+    "frame",
+    "profile",
+    "structure",
+    "output",
+    "cell_output",
+    "cell_file",
+    "crystal",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,12 +45,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def mark_files(parser: argparse.ArgumentParser) -> None:
-    """Say of every argument that is a path that file names complete it."""
+    """Say of every argument that is or may be a path that file names complete it."""
     import shtab
 
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for subparser in action.choices.values():
                 mark_files(subparser)
-        elif action.type is Path:
+        elif action.type is Path or action.dest in NAMES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]

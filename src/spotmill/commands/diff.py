@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from spotmill.errors import SpotmillError
+from spotmill.nearest import instead
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,18 +37,32 @@ def run(args: argparse.Namespace) -> None:
     if not Path("Snakefile").is_file():
         raise SpotmillError("Snakefile: is not in this folder; go to the project's folder")
     from spotmill.difference import difference, unrecorded
-    from spotmill.model import read_yaml
+    from spotmill.foreseen import check_classes, check_files
+    from spotmill.model import read_keys
     from spotmill.pending import pending_jobs
     from spotmill.plan import read_plan
 
-    plan = read_plan(read_yaml("config/config.yaml"))
+    plan = read_plan(read_keys("config/config.yaml"))
+    check_profile(args.profile)
+    check_files(plan)
+    # Targets may need no task.
+    check_classes(plan, () if args.targets else plan.tasks)
     jobs = pending_jobs(["--profile", args.profile, *args.targets])
+    check_classes(plan, {job.wildcards["task"] for job in jobs if "task" in job.wildcards})
     found = difference(plan, jobs)
     strangers = unrecorded(plan, jobs)
     if args.json:
         print(json.dumps(as_values(found, strangers), indent=1))
     else:
         print("\n".join(as_lines(found, strangers, args.profile)))
+
+
+def check_profile(profile: str) -> None:
+    """Raise SpotmillError where there is no such folder, here or where Snakemake looks for one."""
+    known = sorted(str(path.parent) for path in Path("profiles").glob("*/config*.yaml"))
+    # Snakemake knows further places for a plain name.
+    if "/" in profile and not Path(profile).is_dir():
+        raise SpotmillError(f"--profile: {profile}: no such folder{instead(profile, known)}")
 
 
 def as_values(found: Any, strangers: list[str]) -> dict[str, Any]:

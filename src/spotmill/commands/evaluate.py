@@ -50,9 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill evaluate`."""
+    from spotmill.learning.networks import use_threads
     from spotmill.learning.setup import open_task
     from spotmill.learning.store import load_card, load_network
-    from spotmill.learning.training import use_threads
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     task = Task.read(args.task)

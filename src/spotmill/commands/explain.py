@@ -8,7 +8,7 @@ Example::
     sh remake/remake.sh
 
 FRAME is a shard and the number of the frame within it (which CrystFEL writes as event //17), or
-a dataset and the frame's index; 02/e3 is empty number 3 of dataset 02. `--export` writes the
+a dataset and the frame's index; 02/e3 is empty 3 of dataset 02. `--export` writes the
 files as the shard recorded them, whatever has become of the configuration since, and a script
 that makes exactly this frame and compares it bit for bit. `--expect` compares alone.
 """

@@ -1,12 +1,15 @@
 """Arguments of commands that put models to frames: which models, and what is known of frames."""
 
 import argparse
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from spotmill.commands.arguments import whole
 from spotmill.errors import SpotmillError
+from spotmill.plain_files import check_plain
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,62 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="draw the first N hits, peaks circled",
     )
+
+
+def check_models(args: argparse.Namespace) -> None:
+    """Check the models and the cell that the arguments name, as far as that takes no torch.
+
+    Raises
+    ------
+    SpotmillError
+        When it is not clear which models to use, a card is damaged, or the cell cannot be read.
+    """
+    from spotmill.inference.chosen_models import choose
+
+    choose(args.models, args.tasks)
+    if args.cell is not None:
+        from spotmill.formats.cell import read_cell
+
+        read_cell(args.cell)
+
+
+def check_sources(paths: Sequence[Path]) -> None:
+    """Raise SpotmillError where nothing of what is named to be read is there."""
+    if any(os.path.lexists(path) for path in paths):
+        return
+    try:
+        check_plain(paths[0])
+    except SpotmillError as error:
+        others = f"; nor is any of the {len(paths) - 1} others there" if len(paths) > 1 else ""
+        raise SpotmillError(f"{error}{others}") from error
+
+
+def check_names(args: argparse.Namespace) -> None:
+    """Raise SpotmillError where a file that arguments name is not there; opens none."""
+    for name in ("geometry", "mask", "cell"):
+        path = getattr(args, name, None)
+        if path is not None:
+            check_plain(path)
+
+
+def check_output(flag: str, path: Path) -> None:
+    """Raise SpotmillError where a file cannot be written, as far as its folder tells."""
+    if os.path.isdir(path):  # noqa: PTH112
+        raise SpotmillError(f"{flag}: {path} is a folder; name a file to write")
+    check_folder(path.parent, flag)
+
+
+def check_folder(folder: Path, flag: str = "--output") -> None:
+    """Raise SpotmillError where a folder can neither be made nor written into."""
+    places = (folder, *folder.absolute().parents)
+    # What lies in a locked folder cannot even be looked at.
+    place = next(one for one in places if os.path.exists(one))  # noqa: PTH110
+    if not place.is_dir():
+        raise SpotmillError(f"{flag}: {place} is a file; name a folder to write")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise SpotmillError(
+            f"{flag}: {place} cannot be written; check its permissions, or name another place"
+        )
 
 
 def pipeline_of(args: argparse.Namespace) -> Any:
@@ -55,8 +114,10 @@ def add_given_arguments(parser: argparse.ArgumentParser) -> None:
     energy = parser.add_mutually_exclusive_group()
     energy.add_argument("--photon-energy", type=float, help="eV")
     energy.add_argument("--wavelength", type=float, help="angstrom")
-    parser.add_argument("--clen", type=float, help="camera length, m (coffset is added)")
-    parser.add_argument("--pixel-size", type=float, help="m")
+    parser.add_argument(
+        "--clen", type=float, help="camera length, m: 80 mm is 0.08 (coffset is added)"
+    )
+    parser.add_argument("--pixel-size", type=float, help="m: 75 µm is 75e-6")
     parser.add_argument(
         "--beam-centre",
         nargs=2,

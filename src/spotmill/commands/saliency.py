@@ -11,6 +11,7 @@ and parts.parquet.
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from spotmill.tasks import Task, task_name
 if TYPE_CHECKING:
     import pandas as pd
 
+    from spotmill.learning.frames import Frames
     from spotmill.learning.saliency import Explained
 
 # What every table of predictions names of a frame, and what of a peak besides.
@@ -40,8 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill saliency`."""
+    # torch then asks for large pages, which the system clears faster: frames come and go.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    from spotmill.learning.networks import use_threads
     from spotmill.learning.store import load_card, load_network
-    from spotmill.learning.training import use_threads
 
     task = Task.read(args.task)
     use_threads(args.threads)
@@ -59,15 +63,13 @@ def of_frames(
     task: Task, network: Any, facts: dict[str, Any], said: "pd.DataFrame", args: argparse.Namespace
 ) -> "Explained":
     """Explain a model of classes or values."""
-    from spotmill.commands.evaluate import check_split
     from spotmill.learning.calibration import stored_calibration
     from spotmill.learning.saliency_hits import explain_hits
     from spotmill.learning.saliency_rings import explain_rings
     from spotmill.learning.setup import open_task
 
     setup = open_task(task, args.split, args.detector, str(args.task))
-    check_split(setup.frames, facts, args)
-    check_frames(setup.frames, said, args)
+    check_frames(setup.frames, facts, said, args)
     if task.target != "hit":
         return explain_rings(setup, network, said)
     threshold = stored_calibration(facts, args.model / "model.json").threshold
@@ -78,14 +80,12 @@ def of_peaks(
     task: Task, network: Any, facts: dict[str, Any], said: "pd.DataFrame", args: argparse.Namespace
 ) -> "Explained":
     """Explain a model that finds peaks."""
-    from spotmill.commands.evaluate import check_split
     from spotmill.learning.peak_calibration import stored_peak_calibration
     from spotmill.learning.peaks import open_peaks
     from spotmill.learning.saliency_peaks import explain_peaks
 
     setup = open_peaks(task, args.split, args.detector, str(args.task))
-    check_split(setup.frames, facts, args)
-    check_frames(setup.frames, said, args)
+    check_frames(setup.frames, facts, said, args)
     calibration = stored_peak_calibration(facts, args.model / "model.json")
     return explain_peaks(setup, network, calibration, said)
 
@@ -112,8 +112,13 @@ def read_predictions(task: Task, folder: Path) -> "pd.DataFrame":
     return said
 
 
-def check_frames(frames: Any, said: "pd.DataFrame", args: argparse.Namespace) -> None:
-    """Raise SpotmillError where a prediction is of no test frame of the split."""
+def check_frames(
+    frames: "Frames", facts: dict[str, Any], said: "pd.DataFrame", args: argparse.Namespace
+) -> None:
+    """Raise SpotmillError where model, predictions and split are not of the same frames."""
+    from spotmill.commands.evaluate import check_split
+
+    check_split(frames, facts, args)
     rows = frames.rows("test")
     known = set(zip(frames.dataset[rows].tolist(), frames.index[rows].tolist(), strict=True))
     for dataset, index in zip(said["dataset"], said["index"], strict=True):

@@ -71,10 +71,10 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill train`."""
+    from spotmill.learning.networks import use_threads
     from spotmill.learning.origins import origins
     from spotmill.learning.store import card, save_model
     from spotmill.learning.trainer import Machine
-    from spotmill.learning.training import use_threads
 
     machine = Machine(args.devices, args.nodes)
     level = logging.INFO if machine.leads else logging.ERROR
@@ -102,6 +102,7 @@ def train_classes(
 ) -> "tuple[Setup, Trained, Further]":
     """Train a model that tells classes."""
     from spotmill.learning.calibration import calibrate
+    from spotmill.learning.candidate_truth import candidate_truth
     from spotmill.learning.encoders import EncodedFrames
     from spotmill.learning.setup import open_task
     from spotmill.learning.training import fit, predict
@@ -109,6 +110,7 @@ def train_classes(
     setup = open_task(task, args.split, args.detector, str(args.task))
     frames = setup.frames
     encoded = EncodedFrames(setup.images, setup.encoder, frames.truth, args.workers)
+    candidates = candidate_truth(task, setup, encoded, str(args.task))
     trained = fit(
         task,
         encoded,
@@ -119,6 +121,7 @@ def train_classes(
         str(args.task),
         checkpoints,
         machine,
+        candidates,
     )
 
     def further() -> dict[str, Any]:
@@ -126,6 +129,8 @@ def train_classes(
             lambda rows: predict(trained.network, encoded, rows, task.batch_size),
             frames,
             task.target,
+            # The best of few frames chases hits whose spots all drown, at the cost of blanks.
+            threshold=None if candidates is None else 0.5,
         )
         return {"calibration": calibration.model_dump(mode="json")}
 

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run `spotmill tune`."""
     from spotmill.learning.bench import Bench
+    from spotmill.learning.networks import use_threads
     from spotmill.learning.study import run_search
-    from spotmill.learning.training import use_threads
     from spotmill.report.figures_tuning import draw_search
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")

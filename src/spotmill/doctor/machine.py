@@ -22,6 +22,10 @@ def look() -> Iterator[Finding]:
     yield encoding()
     yield writable("temporary files", Path(tempfile.gettempdir()), "set TMPDIR to another folder")
     yield writable("this folder", Path.cwd(), "go to a folder of your own")
+    if not CONFIG.is_file() and Path("Snakefile").is_file():
+        remedy = "bring it back, or take config/ of a new project (spotmill init FOLDER)"
+        yield broken("project", f"a Snakefile is here, but no {CONFIG}", remedy)
+        return
     if not CONFIG.is_file():
         yield well("project", "there is none in this folder; spotmill init FOLDER makes one")
         return
@@ -51,6 +55,7 @@ def writable(what: str, folder: Path, remedy: str) -> Finding:
 
 def project() -> Iterator[Finding]:
     """Yield what there is to say of the project in this folder."""
+    from spotmill.foreseen import check_classes, check_files
     from spotmill.model import read_yaml
     from spotmill.plan import read_plan
 
@@ -64,6 +69,12 @@ def project() -> Iterator[Finding]:
     yield well("configuration", told)
     yield workflow()
     yield memory(plan)
+    try:
+        check_files(plan)
+        check_classes(plan, plan.tasks)
+    except SpotmillError as error:
+        yield broken("inputs", str(error), "put that right, then ask again")
+        return
     yield disk(plan)
 
 
@@ -74,9 +85,9 @@ def workflow() -> Finding:
 
     files = outdated(home(), Path.cwd())
     if files:
-        others = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        others = f" and {len(files) - 1} more differ" if len(files) > 1 else " differs"
         remedy = "spotmill init --update . renews them"
-        return doubtful("workflow", f"{files[0]}{others} differ from the installed ones", remedy)
+        return doubtful("workflow", f"{files[0]}{others} from the installed version", remedy)
     return well("workflow", "is that of the installed version")
 
 

@@ -115,6 +115,10 @@ def _as_given(path: Path, folder: Path) -> Path:
     return folder.relative_to(Path.cwd())
 
 
+def _short(index: int) -> str:
+    return f"e{index - FIRST_EMPTY}" if index >= FIRST_EMPTY else str(index)
+
+
 def _in_dataset(dataset: str, index: int, results: Path) -> Place:
     manifests = results / "manifest"
     there = sorted({path.stem for path in manifests.glob("*.parquet")} - {"all"})
@@ -128,10 +132,12 @@ def _in_dataset(dataset: str, index: int, results: Path) -> Place:
     found = rows[rows["index"] == index]
     if found.empty:
         spans = [
-            f"{kind}: {part.min()} to {part.max()}"
+            f"{kind}: {_short(part.min())} to {_short(part.max())}"
             for kind, part in rows.groupby("kind")["index"]
             if len(part)
         ]
-        raise SpotmillError(f"{dataset}/{index}: no such frame; there are {', '.join(spans)}")
+        raise SpotmillError(
+            f"{dataset}/{_short(index)}: no such frame; there are {', '.join(spans)}"
+        )
     row = found.iloc[0]
     return _in_shard(results.parent / str(row["overlay"]), int(row["position"]))

@@ -133,7 +133,7 @@ def _name(header: Header, index: int) -> str:
     if header.content in ("water", "blank"):
         return f"{WHAT[header.content]} of dataset {header.dataset}"
     if index >= FIRST_EMPTY:
-        return f"frame {index} (empty {index - FIRST_EMPTY}) of dataset {header.dataset}"
+        return f"empty {index - FIRST_EMPTY} of dataset {header.dataset} (index {index})"
     return f"frame {index} of dataset {header.dataset}"
 
 
