@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 from mill import Mill, replace
 
 from spotmill.changes import differences
-from spotmill.commands.diff import count, size, time
+from spotmill.commands.diff import count, model_work, size, time
 from spotmill.pending import Change, changes_in, files_in
 
 pytestmark = pytest.mark.slow
@@ -258,3 +259,18 @@ def test_values_and_figures_in_words() -> None:
         "1 core-hours (60 min)",
         "10 core-hours",
     ]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "words"),
+    [
+        ({"split": 1, "train": 1, "evaluate": 1, "saliency": 1}, "trained and evaluated"),
+        ({"evaluate": 1, "saliency": 1}, "evaluated, not trained"),
+        ({"split": 1}, "frames assigned to training and test"),
+        ({"saliency": 1}, "saliency; neither trained nor evaluated"),
+    ],
+)
+def test_what_is_done_with_a_model_is_told_of_the_rules_that_run(
+    jobs: dict[str, int], words: str
+) -> None:
+    assert model_work(SimpleNamespace(jobs=jobs)) == words

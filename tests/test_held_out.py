@@ -88,7 +88,7 @@ def test_other_frames_keep_their_side(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"hold_out": ["Z"]}, "hold_out: 'Z' does not exist; there are A, B, C, D"),
+        ({"hold_out": ["Z"]}, "hold_out: 'Z' does not exist; known here: A, B, C, D"),
         ({"hold_out": list(DATASETS)}, "hold_out: names every dataset of the task"),
         ({"hold_out": ["C"], "datasets": ["A", "B"]}, "hold_out: 'C' is not in datasets"),
         ({"hold_out": ["C", "C"]}, "hold_out: 'C' stands there twice"),
@@ -116,7 +116,7 @@ def test_what_cannot_be_held_out_is_named(
 @pytest.mark.parametrize(
     ("task", "line", "expected"),
     [
-        ("hit", "hold_out: [Z]", "hold_out: 'Z' does not exist; there are A, B, C"),
+        ("hit", "hold_out: [Z]", "hold_out: 'Z' does not exist; known here: A, B, C"),
         ("hit", "hold_out: [A, B, C]", "hold_out: names every dataset of the task"),
         (
             "camera_length",

@@ -51,7 +51,7 @@ def test_bandwidths_are_fractions(spectrum: str) -> None:
         Beam.parse(values | {"bandwidth": 0.5}, "beam.yaml")
     assert Beam.parse(values | {"bandwidth": 0.2}, "beam.yaml").bandwidth == 0.2
     with pytest.raises(SpotmillError, match="bandwidth"):
-        {"tophat": tophat, "gaussian": gaussian}[spectrum](7000.0, 0.5)
+        {"tophat": tophat, "gaussian": gaussian}[spectrum](7000.0, 0.6)
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,9 @@ def model_work(part: Any) -> str:
         return "trained and evaluated" if "evaluate" in part.jobs else "trained"
     if "evaluate" in part.jobs:
         return "evaluated, not trained"
-    return "frames assigned to training and test"
+    if "split" in part.jobs:
+        return "frames assigned to training and test"
+    return ", ".join(sorted(part.jobs)) + "; neither trained nor evaluated"
 
 
 def told(cost: Any) -> str:

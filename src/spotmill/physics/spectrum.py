@@ -18,8 +18,8 @@ from spotmill.physics.units import wavenumber_from_photon_energy
 
 # Gaussians are cut at this many standard deviations (6e-7 lies outside) and renormalised.
 GAUSSIAN_WIDTH = 5.0
-# Wider is a percentage taken for a fraction.
-WIDEST = 0.2
+# What is computed; a configuration is held to less (concepts.py).
+WIDEST = 0.5
 WIDEST_SPIKE = 0.1
 
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
