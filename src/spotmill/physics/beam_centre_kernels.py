@@ -10,6 +10,17 @@ MOST = np.int32(1_000_000)
 
 
 @njit(cache=True, nogil=True)
+def _seen_from(cells: Any, k: int, x: float, y: float, knot: float, scale: float) -> Any:
+    """Return the knot below a cell's distance from a centre, how far past it, the twofold parts."""
+    u, v = cells[k, 0] - x, cells[k, 1] - y
+    square = u * u + v * v
+    r = np.sqrt(square) / knot
+    i = int(r)
+    polar = cells[k, 4] / (square + scale * scale)
+    return i, r - i, polar * (u * u - v * v), polar * 2 * u * v
+
+
+@njit(cache=True, nogil=True)
 def fit(cells: Any, x: float, y: float, knot: float, scale: float, off: Any) -> float:
     """Return chi² of the best profile about a centre; where there is room, residuals in `off`.
 
@@ -23,13 +34,8 @@ def fit(cells: Any, x: float, y: float, knot: float, scale: float, off: Any) -> 
     outer, heavy = np.zeros((3, 3)), 0.0
     values = np.empty(3)
     for k in range(len(cells)):
-        u, v = cells[k, 0] - x, cells[k, 1] - y
-        square = u * u + v * v
-        r = np.sqrt(square) / knot
-        i = int(r)
-        b = r - i
-        a, w, polar = 1 - b, cells[k, 3], cells[k, 4] / (square + scale * scale)
-        values[0], values[1], values[2] = cells[k, 2], polar * (u * u - v * v), polar * 2 * u * v
+        i, b, values[1], values[2] = _seen_from(cells, k, x, y, knot, scale)
+        a, w, values[0] = 1 - b, cells[k, 3], cells[k, 2]
         main[i] += w * a * a
         main[i + 1] += w * b * b
         side[i] += w * a * b
@@ -66,13 +72,8 @@ def fit(cells: Any, x: float, y: float, knot: float, scale: float, off: Any) -> 
     p = (outer[1, 0] * two - outer[2, 0] * both) / rest
     q = (outer[2, 0] * one - outer[1, 0] * both) / rest
     for k in range(len(off)):
-        u, v = cells[k, 0] - x, cells[k, 1] - y
-        square = u * u + v * v
-        r = np.sqrt(square) / knot
-        i = int(r)
-        b = r - i
-        polar = cells[k, 4] / (square + scale * scale)
-        gone = p * polar * (u * u - v * v) + q * polar * 2 * u * v
+        i, b, one_part, other_part = _seen_from(cells, k, x, y, knot, scale)
+        gone = p * one_part + q * other_part
         for m, factor in ((0, 1.0), (1, -p), (2, -q)):
             gone += factor * ((1 - b) * solved[i, m] + b * solved[i + 1, m])
         off[k] = (cells[k, 2] - gone) * np.sqrt(cells[k, 3])
